@@ -1,7 +1,7 @@
 """Attacks on image classifiers: any goal, any norm, any algorithm that supports the norm.
 
 An attack takes a model (any callable from images in [0, 1] to logits), images, and a goal, and returns candidate
-images. Whether they succeed is for the caller to judge.
+images. Whether these succeed is for the caller to judge.
 
 Example:
     >>> import torch

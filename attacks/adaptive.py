@@ -30,15 +30,16 @@ from attacks.standins.defences import expectation
 from attacks.standins.inside import Inside, inside
 
 BRIEF = 30
-"""Gradient steps on the model as it is, once there is a way around its defence."""
+"""Gradient steps on the unmodified model, once its defence has been bypassed."""
 MEAN = 40
-"""Gradient steps down the mean of a random model's passes."""
+"""Gradient steps on the mean of several passes of a random model."""
 ODDS = math.log(9)
-"""Logits by which that mean has to meet the goal: nine to one. A mean that just meets it is fooled in half of them."""
+"""Margin, in logits, by which that mean must meet the goal: odds of nine to one. A mean that only just meets it is
+fooled in half of the passes."""
 SPREAD = 2.0
-"""Standard deviation of an image's logits to which those of a random model are scaled."""
+"""Standard deviation to which the logits of a random model are scaled, image by image."""
 ROUNDS, QUERIES = 10, 100
-"""Most hops on the network inside, and random squares: what is hidden is found early, and a defence may be slow."""
+"""Most hops on the inner network, and random squares: what a defence hides is found early, and defences can be slow."""
 
 
 _Search = Callable[..., Tensor]
@@ -46,7 +47,7 @@ _Search = Callable[..., Tensor]
 
 
 class Tried(NamedTuple):
-    """One remedy, and what it was good for.
+    """One remedy, and how many images it fooled.
 
     Example:
         >>> print(Tried("the model as it is", 10, 7, 1.25))
@@ -56,18 +57,18 @@ class Tried(NamedTuple):
     remedy: str
     """What was attacked."""
     images: int
-    """Number of images that were left for it."""
+    """Number of images that were still left."""
     gained: int
     """Number of those that it fooled."""
     seconds: float
-    """Wall time that it took."""
+    """Wall time in seconds."""
 
     def __str__(self) -> str:
         return f"{self.remedy}: {self.gained} of {self.images} images fooled in {self.seconds:.1f} s"
 
 
 class AdaptiveReport(NamedTuple):
-    """The result of :class:`Adaptive`, and how it came about.
+    """The result of :class:`Adaptive`, and what was found and tried.
 
     Example:
         >>> print(AdaptiveReport(torch.zeros(1, 2), torch.ones(1), ("the answers are labels",), (), ("decisions",)))
@@ -78,13 +79,14 @@ class AdaptiveReport(NamedTuple):
     x_adv: Tensor
     """The candidates (N, ...)."""
     met_share: Tensor
-    """Share of the passes of the model in which each candidate meets the goal (N,): 0 or 1 unless it is random."""
+    """Share of the passes of the model in which each candidate meets the goal (N,): 0 or 1 unless the model is
+    random."""
     findings: tuple[str, ...]
-    """What was found about the model, a sentence each."""
+    """What was found out about the model, one sentence each."""
     tried: tuple[Tried, ...]
     """What was tried, in order."""
     not_tried: tuple[str, ...]
-    """What might be tried and was not."""
+    """What was not tried but might help."""
 
     def __str__(self) -> str:
         lines = [f"found: {each}" for each in self.findings] + [f"tried: {each}" for each in self.tried]
@@ -93,21 +95,21 @@ class AdaptiveReport(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Adaptive:
-    """Looks for what hides a model's gradient, goes around it, and keeps the worst case.
+    """Finds what masks a model's gradient, bypasses it, and keeps the worst case.
 
-    The model is shown a few drawn images, the same for all batches. It may be random, which several passes tell; and
-    :func:`attacks.inside` finds where its gradient is hidden. Then come, each on the images that are left:
+    The model is probed with a few random images, the same for all batches. Several passes reveal whether it is random,
+    and :func:`attacks.inside` finds where its gradient is masked. Two attacks follow, each on the images that are left:
 
-    1. the network inside, if there is anything to go around, by :class:`attacks.Standard` with fewer hops;
-    2. the model as it is: in full where nothing was found, else by a short descent.
+    1. :class:`attacks.Standard` with fewer hops on the inner network, if there is anything to bypass;
+    2. the unmodified model: the full attack where nothing was found, else a short descent.
 
-    A random model is asked several times for each answer. Two descents go down the mean of its probabilities, which is
-    how often it is right, until the odds are nine to one: from the image, and towards its nearest rival class. Where
-    there is no gradient, :class:`attacks.Standard` attacks the worst of the answers.
+    A random model is queried several times for each answer. Two descents minimise the mean of its probabilities, which
+    is how often it is right, until the odds are nine to one: one from the image, and one towards its nearest rival
+    class. Where there is no gradient, :class:`attacks.Standard` attacks the worst of the answers.
 
     Every candidate is judged by the model itself. On a model that hides nothing this is :class:`attacks.Standard`.
-    The looks take some hundred passes for a batch, however large. They are at drawn images, so that under
-    :func:`attacks.capped` no image pays for them.
+    Probing takes about a hundred passes per batch, however large. It uses random images, so that under
+    :func:`attacks.capped` no image pays for it.
 
     References:
         Tramer et al., On adaptive attacks to adversarial example defenses <https://arxiv.org/abs/2002.08347>, 2020.
@@ -115,7 +117,8 @@ class Adaptive:
         Athalye et al., Synthesizing robust adversarial examples <https://arxiv.org/abs/1707.07397>, 2018: the mean.
 
     Deviations:
-        A person adapts an attack to a defence by reading its code; this reads what torch is asked to compute.
+        A person adapts an attack to a defence by reading its code; this attack reads the operations that torch is asked
+        to compute.
 
     Example:
         >>> from attacks import Untargeted
@@ -140,9 +143,9 @@ class Adaptive:
     first: Standard = field(default_factory=Standard)
     """The attack that is run with each remedy, in this attack's norm."""
     draws: int = 8
-    """Passes of a random model for each answer."""
+    """Number of passes of a random model per answer."""
     judge_draws: int = 20
-    """Passes of a random model that judge a candidate."""
+    """Number of passes of a random model used to judge a candidate."""
 
     def __post_init__(self) -> None:
         check_parameters(self)
@@ -152,7 +155,7 @@ class Adaptive:
         return self.report(model, x, goal, eps=eps, seed=seed).x_adv
 
     def report(self, model: Model, x: Tensor, goal: Goal, *, eps: float | Tensor, seed: int = 0) -> AdaptiveReport:
-        """The attack, and what it found and tried. Arguments and errors are those of a call."""
+        """Run the attack, and also report what was found and tried. Arguments and errors are those of a call."""
         check_call(self, eps, seed)
         with suppress(ProbabilitiesError):
             clean_logits(model, x, goal, self.norm, eps)
@@ -169,7 +172,7 @@ class Adaptive:
             start, some = perf_counter(), goal.select(rows)
             try:
                 x_adv = search(x[rows], some, eps=budget[rows], seed=derive(seed, i) if i else seed)
-            except NoGradientError:  # of the model as it is; scores and the network inside are there
+            except NoGradientError:  # of the unmodified model; its scores and the inner network remain
                 continue
             shares = self._judged(model, x_adv, some, seed=seed, draws=self.judge_draws if random else 1)
             # A candidate that fails is still better than none, until something succeeds.
@@ -185,7 +188,7 @@ class Adaptive:
         )
 
     def _remedies(self, model: Model, core: Inside, scale: float | None) -> Iterator[tuple[str, _Search]]:
-        """What is tried, in words, and how; ``scale`` is what logits of a random model are multiplied by."""
+        """What is tried, in words and as a search; ``scale`` is the factor for a random model's logits."""
         first = replace(self.first, norm=self.norm)
         shorter = replace(first, rounds=min(first.rounds, ROUNDS), queries=min(first.queries, QUERIES))
         around = limited(model, core) if core.changes else model
@@ -205,7 +208,7 @@ class Adaptive:
     def _from_image(
         self, model: Model, otherwise: Standard, scale: float, x: Tensor, goal: Goal, **given: Any
     ) -> Tensor:
-        """A descent of the mean of several passes of a random model; without a gradient, of the worst of them."""
+        """Descend the mean of several passes of a random model; without a gradient, the worst of them."""
         seed = given["seed"]
         try:
             return self._descend(self._mean(model, scale, goal, seed), x, goal, **given)
@@ -220,7 +223,7 @@ class Adaptive:
     def _mean(self, model: Model, scale: float, goal: Goal, seed: int) -> Model:
         if goal.contested == ALL_LOGITS:
             return expectation(model, self.draws, seed)
-        # Where all logits are nearly alike, or all probabilities 0 or 1, their mean does not say how often it is right.
+        # Where all logits are nearly equal, or all probabilities 0 or 1, their mean does not say how often it is right.
         return expectation(lambda x: scale * ask(model, x), self.draws, seed, "probabilities")
 
     def _descend(self, mean: Model, x: Tensor, goal: Goal, **given: Any) -> Tensor:
@@ -234,7 +237,7 @@ class Adaptive:
 
 
 def _findings(core: Inside, *, random: bool) -> tuple[str, ...]:
-    wavering = ("the answers are random: several passes are looked at each time",) if random else ()
+    wavering = ("the answers are random: each query takes several passes",) if random else ()
     return core.findings + wavering
 
 
@@ -242,7 +245,7 @@ def _not_tried(core: Inside, *, random: bool) -> tuple[str, ...]:
     """What a person might try next."""
     left = ["gradients of another network of the same task (attacks.with_gradients_of)"] if core.changes else []
     if random and core.changes:
-        left.append("the model without its remedies")
+        left.append("the model without its defence")
     if core.answers == "labels":
-        left.append("decisions alone (attacks.HopSkipJump)")
+        left.append("a decision-based attack (attacks.HopSkipJump)")
     return tuple(left)

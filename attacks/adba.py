@@ -1,4 +1,4 @@
-"""ADBA: a minimum-norm attack in Linf by decisions alone."""
+"""ADBA: a decision-based minimum-norm attack in Linf."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -24,12 +24,12 @@ Box = tuple[slice, ...]
 
 @dataclass(frozen=True, kw_only=True)
 class ADBA:
-    """Turns the signs of ever smaller blocks of the perturbation, and learns only whether the goal is met.
+    """Flips the signs of ever smaller blocks of the perturbation, using only the model's decisions.
 
-    The perturbation is a direction of signs times a reach. One block after the other is cut in halves, the whole image
-    first, single values last. With the signs of either half turned, the model is asked at a reach a little below the
-    best so far: where that meets the goal, the direction and the reach are kept. To compare
-    directions takes one query each, as no boundary is looked for before the end.
+    The perturbation is a vector of signs times a reach. One block after another is cut in half, the whole image first,
+    single values last. With the signs of either half flipped, the model is queried at a reach slightly below the best
+    so far: where that meets the goal, the direction and the reach are kept. Comparing directions takes one query each,
+    as the boundary itself is only located at the end.
 
     References:
         Wang et al., ADBA: Approximation Decision Boundary Approach for black-box adversarial attacks
@@ -38,11 +38,11 @@ class ADBA:
         <https://arxiv.org/abs/2006.12792>, 2020: directions of signs, and blocks from coarse to fine.
 
     Deviations:
-        The reach at which directions are compared is ``step`` below the best; that share grows by 30 % after a
-        success and shrinks by 10 % after none, so that about a quarter of the queries succeed (the one-fifth rule of
-        evolution strategies; Rechenberg, 1973). The paper bisects between zero and the best by a distribution of
-        boundaries that it fitted on ImageNet. Blocks are rectangles with all channels, not runs of values. The first
-        direction is all white or all black, or that of a start, as in :class:`attacks.HopSkipJump`.
+        The reach at which directions are compared is ``step`` below the best; that share grows by 30 % after a success
+        and shrinks by 10 % after a failure, so that about a quarter of the queries succeed (the one-fifth rule of
+        evolution strategies; Rechenberg, 1973). The paper bisects between zero and the best, guided by a distribution
+        of boundaries fitted on ImageNet. Blocks are rectangles across all channels, not runs of values. The first
+        direction is towards white, black or a start, as in :class:`attacks.HopSkipJump`.
 
     Example:
         >>> from attacks import Untargeted
@@ -58,13 +58,13 @@ class ADBA:
     norms: ClassVar[tuple[str, ...]] = ("linf",)
 
     norm: Norm = Linf()
-    """The norm that is made small."""
+    """The norm to minimise."""
     queries: int = 1000
-    """Most queries for an image, besides those for its start."""
+    """Most queries per image, not counting those for its start."""
     step: float = 0.2
-    """Share of the reach by which the first comparisons are nearer to the clean image, below 1."""
+    """Fraction of the reach by which the first comparisons move towards the clean image, below 1."""
     start_draws: int = 100
-    """Drawn images tried as a start, where neither white nor black nor a given one meets the goal."""
+    """Number of random images tried as a start, where neither white nor black nor a given one meets the goal."""
     starts: Tensor | None = field(default=None, repr=False, compare=False)
     """Images (M, ...) to start from, of any class: the nearest that meets the goal is taken."""
     needs_start: ClassVar[bool] = True
@@ -118,12 +118,12 @@ class ADBA:
         rows, way = rows[hit], (start - x)[hit]
         size = self.norm.measure(way)
         rays.direction[rows], rays.reach[rows] = way / column(size, way), size
-        # farther, and with all values at their ends: if that meets the goal too, every sign counts in full
+        # further out, with all values at 0 or 1: if that meets the goal too, every sign counts in full
         rays.begin(rows, torch.where(way < 0, -1.0, 1.0).to(way), torch.ones_like(size))
 
 
 class _Rays:
-    """Directions and how far along them the goal is still met, a row for each image."""
+    """Directions and how far along them the goal is still met, one row per image."""
 
     def __init__(self, model: Model, x: Tensor, goal: Goal, queries: int, step: float) -> None:
         self.model, self.x, self.goal = model, x, goal
@@ -131,28 +131,28 @@ class _Rays:
         self.reach = x.new_full((len(x),), torch.inf)
         """Largest change of a value with which the goal is met (n,); infinite before there is a start."""
         self.step = x.new_full((len(x),), step)
-        """By which share of the reach the next comparison is nearer (n,)."""
+        """Fraction of the reach by which the next comparison is nearer (n,)."""
         self.left = torch.full((len(x),), queries, device=x.device)
-        """Queries that are left (n,)."""
+        """Queries still left (n,)."""
 
     def at(self, rows: Tensor, direction: Tensor, reach: Tensor) -> Tensor:
-        """The images of some rows, moved (m, ...)."""
+        """Images of some rows, moved along their directions (m, ...)."""
         return (self.x[rows] + column(reach, direction) * direction).clamp_(0, 1)
 
     def ask(self, rows: Tensor, direction: Tensor, reach: Tensor) -> Tensor:
-        """Whether the goal is met there, bool (m,)."""
+        """Whether the goal is met at these points, bool (m,)."""
         self.left[rows] -= 1
         goal = self.goal.select(rows)
         return met(goal, forward(self.model, self.at(rows, direction, reach), goal))
 
     def begin(self, rows: Tensor, direction: Tensor, reach: Tensor) -> None:
-        """Take a direction for some images where it meets the goal."""
+        """Adopt a direction for those of the images where it meets the goal."""
         if len(rows):
             hit = self.ask(rows, direction, reach)
             self.direction[rows[hit]], self.reach[rows[hit]] = direction[hit], reach[hit]
 
     def shorten(self, rows: Tensor, times: int) -> None:
-        """Look for the boundary along the directions, by as many bisections."""
+        """Locate the boundary along the directions, by ``times`` bisections."""
         search = Bisection(self.reach[rows] / 2, high=self.reach[rows])
         for _ in range(times):
             able = self.left[rows] > 0
@@ -164,7 +164,7 @@ class _Rays:
             self.reach[rows] = search.high
 
     def turn(self, rows: Tensor, halves: list[Box]) -> None:
-        """Turn the signs of either half, nearer than the best; as long as both meet the goal, nearer still."""
+        """Flip the signs of either half at a reach below the best; while both meet the goal, shorten it further."""
         turned = [self._turned(rows, half) for half in halves]
         shorter, tried = self.step[rows], False
         while len(rows):
@@ -183,12 +183,12 @@ class _Rays:
     def _turned(self, rows: Tensor, box: Box) -> Tensor:
         direction = self.direction[rows]
         block = direction[(slice(None), *box)]
-        block.copy_(torch.where(block > 0, -1.0, 1.0))  # in full, also where a start had changed values by less
+        block.copy_(torch.where(block > 0, -1.0, 1.0))  # at full size, even where a start had changed values by less
         return direction
 
 
 def _halvings(shape: tuple[int, ...]) -> Iterator[list[Box]]:
-    """Halves of ever smaller blocks of an image, for ever: once single values were reached, from the whole again."""
+    """Yield halves of ever smaller blocks of an image, endlessly: after single values it starts over from the whole."""
     whole: Box = tuple(slice(0, length) for length in shape)
     while True:
         level = [whole]
@@ -201,7 +201,7 @@ def _halvings(shape: tuple[int, ...]) -> Iterator[list[Box]]:
 
 
 def _halves(box: Box) -> list[Box]:
-    """A block cut across its longer side, and once it is a single pixel, between channels; nothing of one value."""
+    """Cut a block across its longer side, or a single pixel between its channels; a single value gives nothing."""
     lengths = [each.stop - each.start for each in box]
     sides = range(len(box))[-2:]
     axis = max(sides, key=lengths.__getitem__)
@@ -215,8 +215,8 @@ def _halves(box: Box) -> list[Box]:
 
 
 _HALVINGS, _LAST = 6, 10
-"""Bisections of the first reach, which is far too long, and of the last, which may be a little."""
+"""Bisections of the first reach, which is far too long, and of the last, which may be slightly too long."""
 _LONGER, _SHORTER = 1.3, 0.9
-"""Factors of the step after a success and after none."""
+"""Factors of the step after a success and after a failure."""
 _LEAST, _MOST = 0.001, 0.5
-"""Bounds of the step."""
+"""Bounds on the step."""

@@ -19,11 +19,11 @@ from attacks.searches.track import Survivors
 
 @dataclass(frozen=True, kw_only=True)
 class APGD:
-    """Momentum steps whose length is halved, image by image, when progress stalls.
+    """Takes momentum steps whose length is halved, image by image, when progress stalls.
 
-    At checkpoints that come ever more often an image's step is halved, and it goes back to its best point, if
-    fewer than ``rho`` of the steps since the last checkpoint lowered the loss, or if neither the step nor the
-    best loss has changed since then.
+    At increasingly frequent checkpoints an image's step is halved, and it returns to its best point, if fewer than
+    ``rho`` of the steps since the last checkpoint lowered the loss, or if neither the step nor the best loss has
+    changed since then.
 
     References:
         Croce and Hein, Reliable evaluation of adversarial robustness with an ensemble of diverse parameter-free
@@ -31,10 +31,10 @@ class APGD:
 
     Deviations:
         An image is done at the first step that meets the goal. As in the authors' code, exactly ``rho`` of the steps is
-        too few, checkpoints are rounded down, and a step halved at one checkpoint is not halved at the next for want of
-        a better point alone. Unlike there, the start lies in the ball and not on its surface, and counts as a step that
-        lowered the loss; an image that goes back to its best point starts again without momentum; and in L2 nothing of
-        a step is spent on values that would leave [0, 1].
+        too few, checkpoints are rounded down, and a step halved at one checkpoint is not halved at the next merely
+        because no better point was found. Unlike in that code, the start lies inside the ball and not on its surface,
+        and counts as a step that lowered the loss; an image that returns to its best point restarts without momentum;
+        and in L2 no part of a step is spent on values that would leave [0, 1].
 
     Example:
         >>> from attacks import Untargeted
@@ -84,10 +84,10 @@ def descend(
     rho: float = 0.75,
     momentum: float = 0.75,
 ) -> Tensor:
-    """The steps of APGD, for the active images; those that get fooled leave.
+    """Run the steps of APGD on the active images; those that are fooled leave.
 
     Args:
-        active: The images, their budgets, and the aim that is descended.
+        active: The images, their budgets, and the aim to descend.
         x_adv: Where to start (n, ...).
         loss: The loss of the aim.
         steps: Number of gradient steps.
@@ -96,7 +96,7 @@ def descend(
         momentum: Weight of the new step, see :class:`APGD`.
 
     Returns:
-        For the images still active, the points with the lowest loss.
+        The points with the lowest loss, for the images still active.
     """
     if active.norm.sparse:
         return sparse.descend(active, x_adv, loss, steps)
@@ -114,7 +114,7 @@ def descend(
         aim = active.ball.nearest(x_adv + active.norm.step(x_adv, state.gradient, state.step))
         moved = x_adv.lerp(aim, weight).add_(x_adv - state.before, alpha=1 - weight)
         state = state._replace(x_adv=active.ball.nearest(moved), before=x_adv)
-    if len(active):  # the last point has no gradient yet, and needs none
+    if len(active):  # the last point needs no gradient
         logits = forward(active.model, state.x_adv, active.goal)
         value = loss(logits, active.aim)
         if (stay := active.take_out(state.x_adv, met(active.goal, logits))) is not None:
@@ -124,18 +124,18 @@ def descend(
 
 
 class _Descent(NamedTuple):
-    """The state of each image's descent; a row for each survivor."""
+    """The state of each image's descent, one row per survivor."""
 
     x_adv: Tensor
-    """The present point."""
+    """The current point."""
     before: Tensor
-    """The point before."""
+    """The previous point."""
     step: Tensor
     """Length of the next step."""
     gradient: Tensor
-    """Gradient to follow from the present point."""
+    """Gradient to follow from the current point."""
     best: Tensor
-    """The point of the lowest loss."""
+    """The point with the lowest loss."""
     best_gradient: Tensor
     """The gradient at that point."""
     best_loss: Tensor
@@ -160,7 +160,7 @@ class _Descent(NamedTuple):
         return _Descent(*(part[index] for part in self))
 
     def after(self, loss: Tensor, gradient: Tensor) -> Self:
-        """The state once the loss and gradient at the present point are known."""
+        """The state once the loss and gradient at the current point are known."""
         better = loss < self.best_loss
         image = column(better, self.x_adv)
         return self._replace(
@@ -173,7 +173,7 @@ class _Descent(NamedTuple):
         )
 
     def check(self, enough: float) -> Self:
-        """The state after a checkpoint: images that have stalled halve their step and go back to their best point."""
+        """The state after a checkpoint: images that have stalled halve their step and return to their best point."""
         unchanged = ~self.halved_then & (self.best_loss >= self.loss_then)
         stalled = (self.lowered <= enough) | unchanged
         back = column(stalled, self.x_adv)
@@ -189,7 +189,7 @@ class _Descent(NamedTuple):
 
 
 def _checkpoints(steps: int) -> dict[int, int]:
-    """Step of each checkpoint -> steps since the one before: 22 % at first, ever shorter, at least 6 %."""
+    """Step of each checkpoint -> steps since the previous one: 22 % at first, then shrinking, at least 6 %."""
     places, place, interval = {}, 0, max(int(0.22 * steps), 1)
     while (place := place + interval) < steps:
         places[place] = interval

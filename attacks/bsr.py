@@ -1,4 +1,4 @@
-"""Block shuffle and rotation: on images in turned pieces."""
+"""Block shuffle and rotation: gradients at cut-up images."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -16,18 +16,19 @@ from attacks.searches.momentum import descend_over_copies
 
 @dataclass(frozen=True, kw_only=True)
 class BSR:
-    """Momentum steps along gradients at images that were cut into blocks, which have changed places and are turned.
+    """Takes momentum steps along gradients at images cut into blocks that are shuffled and rotated.
 
-    What still fools a network once the pieces lie elsewhere does not hang on where this network looks. It is made for
-    photographs: a digit in pieces is no digit any more, and there plain momentum fools other networks more often.
+    A perturbation that still fools a network once the pieces have moved does not depend on where this network looks.
+    The attack is meant for photographs: a digit in pieces is no longer a digit, and there plain momentum fools other
+    networks more often.
 
     References:
         Wang et al., Boosting adversarial transferability by block shuffle and rotation
         <https://arxiv.org/abs/2308.10299>, 2024.
 
     Deviations:
-        Any goal. Every image and copy draws its own blocks, and every block its own angle. Strips go down the image in
-        one copy and across it in the next, where the paper draws which. In L2 nothing of a step is spent on values
+        Any goal. Every image and copy draws its own blocks, and every block its own angle. Strips run vertically in one
+        copy and horizontally in the next, where the paper chooses at random. In L2 no part of a step is spent on values
         that would leave [0, 1].
 
     Example:
@@ -54,11 +55,12 @@ class BSR:
     decay: float = 1.0
     """Weight of the earlier gradients; each gradient is scaled to L1 norm 1."""
     copies: int = 10
-    """Number of copies of each image whose gradients are averaged in a step; twice as many fool somewhat more."""
+    """Number of copies of each image whose gradients are averaged in a step; twice as many fool slightly more
+    images."""
     blocks: int = 2
-    """Number of strips that a copy is cut into, and of blocks in each strip."""
+    """Number of strips a copy is cut into, and number of blocks in each strip."""
     rotation: float = 24.0
-    """Largest angle by which a block is turned, degrees, either way."""
+    """Largest angle by which a block is rotated either way, degrees."""
     loss: str = "ce"
     """Name of the loss in :data:`attacks.losses.LOSSES`."""
 

@@ -1,4 +1,4 @@
-"""A limit on what an attack may cost."""
+"""A limit on the cost of an attack."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -44,8 +44,8 @@ class Capped(MadeOfOne):
         """See :class:`attacks.protocols.BudgetAttack` and :class:`attacks.protocols.MinNormAttack`.
 
         Raises:
-            AttackError: For images that were cut off before anything was known about them, or before a start was found
-                for an attack that needs one.
+            AttackError: For images that were cut off before anything was known about them, or, for an attack that needs
+                a start, before one was found.
         """
         check_call(self, eps, seed)
         check_arguments(model, x, goal, self.norm, eps)
@@ -55,7 +55,7 @@ class Capped(MadeOfOne):
             x_adv = self.attack(purse, x, goal, eps=eps, seed=seed)  # type: ignore[arg-type]
         except _SpentError:
             x_adv = purse.best
-        except AttackError as error:  # what it says about an image that was cut off is that it was
+        except AttackError as error:  # about an image that was cut off, it says only that
             x_adv = error.x_adv
             errors = {row: why for row, why in error.errors.items() if not purse.cut[row]}
         errors |= purse.lost()
@@ -66,18 +66,18 @@ class Capped(MadeOfOne):
 
 
 def capped(attack: Attack, max_passes: int) -> Capped:
-    """The attack, cut off on each image after ``max_passes`` passes, with the best candidate seen so far.
+    """Cut an attack off on each image after ``max_passes`` passes, and return the best candidate seen by then.
 
     The best is the candidate within the budget with the lowest margin, or for a minimum-norm attack the nearest one
     that met the goal. For an image on which the attack finished earlier, what the attack returned is kept.
 
     Args:
         attack: An attack of either kind, from this library or any other. The ids of the images must all be different.
-        max_passes: Forward and backward passes on each image, at least 1. Several gradients of one forward pass count
-            one by one.
+        max_passes: Forward and backward passes on each image, at least 1. Several gradients from one forward pass are
+            counted separately.
 
     Raises:
-        ValueError: If ``max_passes`` is no whole number from 1.
+        ValueError: If ``max_passes`` is not a whole number of at least 1.
 
     Example:
         >>> from attacks import PGD, Untargeted
@@ -91,10 +91,10 @@ def capped(attack: Attack, max_passes: int) -> Capped:
 
 
 def spent(model: Model, ids: Tensor) -> bool:
-    """Whether a model no longer answers about any of the images with these ids, since their passes are spent.
+    """Whether a model no longer answers about any of the images with these ids, because their passes are used up.
 
-    An attack on many images at once need not ask: it gets the last answer again, until it has finished with the
-    others. One that goes on until the model's answer changes should stop.
+    An attack on many images at once need not check: it gets the last answer again until it has finished with the
+    others. An attack that continues until the model's answer changes should stop.
 
     Example:
         >>> spent(lambda x: x, torch.tensor([0]))
@@ -107,7 +107,7 @@ def spent(model: Model, ids: Tensor) -> bool:
 
 
 def behind_limit(model: Model) -> Model:
-    """The model behind a limit on passes, for looks at it that belong to no image; others are what they are.
+    """The model behind a limit on passes, for probing that belongs to no image; other models are returned unchanged.
 
     Example:
         >>> model = lambda x: x
@@ -118,14 +118,14 @@ def behind_limit(model: Model) -> Model:
 
 
 def limited(model: Model, other: Model) -> Model:
-    """What was made of the model behind a limit, paying for each image as that does.
+    """Put a model derived from a limited one behind the same limit.
 
-    The limit stands around the whole: were it inside, the answers about images that are cut off would be missing in
-    the middle of a pass over others, which would no longer know whose they are.
+    The limit wraps the whole: if it were inside, answers about images that are cut off would be missing in the middle
+    of a pass over others, and rows could no longer be matched to images.
 
     Args:
-        model: A model, with a limit or without one.
-        other: What was made of :func:`behind_limit` of it.
+        model: A model, with or without a limit.
+        other: A model built from ``behind_limit(model)``.
 
     Example:
         >>> model, other = lambda x: x, lambda x: 2 * x
@@ -136,13 +136,13 @@ def limited(model: Model, other: Model) -> Model:
 
 
 class _Paying:
-    """A model whose passes are paid from the purse of another."""
+    """A model whose passes are charged to the purse of another."""
 
     def __init__(self, purse: "_Purse", model: Model) -> None:
         self._purse, self._model = purse, model
 
     def __call__(self, x: Tensor, /) -> Tensor:
-        """Logits, or those of the last time, as of the other."""
+        """Logits, or the last ones again, as the other model gives them."""
         return self._purse.answer(self._model, x)
 
     def refuses(self, ids: Tensor) -> bool:
@@ -151,16 +151,16 @@ class _Paying:
 
     @property
     def wrapped(self) -> Model:
-        """The model itself."""
+        """The underlying model."""
         return self._model
 
 
 _ENDLESS = 2**53
-"""More passes than anything takes; tensors hold no larger numbers of Python's."""
+"""More passes than any attack takes; Python's larger integers do not fit into tensors."""
 
 
 class _SpentError(BaseException):
-    """All passes are spent. Not an ``Exception``, so that no attack takes it for an error of the model and goes on."""
+    """All passes are spent. Not an ``Exception``, so that no attack mistakes it for a model error and continues."""
 
 
 class _Purse:
@@ -181,17 +181,17 @@ class _Purse:
         self._began = torch.full((len(x),), not needs_start(limit.attack), device=x.device)
 
     def __call__(self, x: Tensor, /) -> Tensor:
-        """Logits; for images that may not be asked about any more, those of the last time, without a gradient."""
+        """Logits; for images whose passes are spent, the last ones again, without a gradient."""
         return self.answer(self._model, x)
 
     @property
     def wrapped(self) -> Model:
-        """The model itself."""
+        """The underlying model."""
         return self._model
 
     @property
     def quick_form(self) -> Model | None:
-        """The model's faster form, if it has one: it costs as much, and no success is accepted on its word."""
+        """The model's faster form, if it has one: it costs as much, and a success on it alone is not accepted."""
         form = quick_form(self._model)
         return None if form is None else partial(self.answer, form, sure=False)
 
@@ -200,7 +200,7 @@ class _Purse:
         return bool(self.cut[self._places.of(ids)].all())
 
     def lost(self) -> dict[int, str]:
-        """Row of each image that was cut off too early for anything to be known about it -> why."""
+        """Row of each image that was cut off before anything was known about it -> why."""
         reached = f"its limit of {self._limit.max_passes} passes was reached"
         lost = (self.cut & ~self._began).nonzero().flatten().tolist()
         unknown = (self.cut & ~self.known).nonzero().flatten().tolist()
@@ -209,17 +209,18 @@ class _Purse:
         )
 
     def answer(self, model: Model, x: Tensor, *, sure: bool = True) -> Tensor:
-        """Logits of a form of the model, paid for; see the call."""
+        """Logits of a form of the model, charged to the images; see the call."""
         rows = self._rows(x)
         price = 1 + asked_backwards() if torch.is_grad_enabled() and x.requires_grad else 1
-        if rows is None:  # it is not known whose rows these are: all images pay alike
+        if rows is None:  # the rows cannot be matched to images, so all images pay alike
             self._spent += price * len(x) / len(self._x)
             if bool((self._spent > self._most).any()):
                 self.cut[:] = True
                 raise _SpentError
             return ask(model, x)
         self._spent.index_add_(0, rows, torch.full_like(rows, price, dtype=self._spent.dtype))
-        # An image that is cut off stays so: the cheaper questions it has passes left for might depend on the others.
+        # An image that is cut off stays cut off: the cheaper queries it still has passes for might depend on the
+        # others.
         over = (self._spent > self._most)[rows] | self.cut[rows]
         if not bool(over.any()):
             return self._ask(model, x, rows, sure=sure)
@@ -228,8 +229,8 @@ class _Purse:
         return self._answer_some(model, x, rows, over, sure=sure)
 
     def _answer_some(self, model: Model, x: Tensor, rows: Tensor, over: Tensor, *, sure: bool) -> Tensor:
-        """The answer where some, or all, are over their limit."""
-        # Others may wait for their turn: an attack need not ask about all images in every pass.
+        """The answer where some or all images are over their limit."""
+        # Others may come later: an attack need not query all images in every pass.
         if not self._last.shape[1] or bool((self.cut | self._finished).all()):
             self.cut[:] = True
             raise _SpentError
@@ -250,7 +251,7 @@ class _Purse:
         with booked_on(self._goal.ids[rows], asked_backwards()):
             logits = ask(model, x)
         goal = self._goal.select(rows)
-        if not self._last.shape[1]:  # the first answer says how many classes there are, and whether they are classes
+        if not self._last.shape[1]:  # the first answer shows how many classes there are, and whether they are classes
             check_logits(logits, goal)
             self._last = logits.new_zeros(len(self._x), logits.shape[1])
         self._last[rows] = logits.detach()
@@ -258,11 +259,11 @@ class _Purse:
         return logits
 
     def _keep(self, rows: Tensor, x: Tensor, logits: Tensor, goal: Goal, *, sure: bool) -> None:
-        """Keep the best candidates; there may be several for an image."""
+        """Keep the best candidates; there may be several per image."""
         budget = self._limit.kind == "budget"
         size, fooled = self._limit.norm.measure(x - self._x[rows]), met(goal, logits)
         value = goal.margin(logits).to(size) if budget else size.where(fooled, torch.inf)
-        if not sure:  # it may say how near an image is to the boundary, not that it is beyond
+        if not sure:  # it may tell how near an image is to the boundary, but not that it is beyond it
             value = value.clamp_min(0) if budget else torch.full_like(size, torch.inf)
         inside = keeps_to(size, self._eps[rows]) & ((x >= 0) & (x <= 1)).flatten(1).all(1)
         value = value.where(inside, torch.inf).nan_to_num(nan=torch.inf, posinf=torch.inf)

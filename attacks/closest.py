@@ -24,37 +24,37 @@ from attacks.searches.track import Survivors
 from attacks.sigma_zero import SigmaZero
 
 HAIR = 0.01
-"""By what fraction a ball is smaller than the nearest fooling image."""
+"""Fraction by which a ball is smaller than the nearest adversarial perturbation."""
 UNKNOWN, WIDER = 0.5, 1.02
-"""The first ball of an image of which no fooling one is known, as a fraction of the largest perturbation that [0, 1]
+"""Radius of the first ball while no adversarial image is known, as a fraction of the largest perturbation that [0, 1]
 allows; and the factor by which it grows with every step."""
 FIRST, LAST = 0.6, 0.02
 """Lengths of the first and the last step of a descent, as fractions of the ball's radius."""
 NEW = 0.75
 """Weight of the new step in a descent; the rest repeats the previous move."""
 CLOSE, GAMMA = 0.2, 0.02
-"""Length of the first step along the boundary, as a fraction of the perturbation's L2 length, and by what fraction the
-radius changes in that step."""
+"""Length of the first step along the boundary, as a fraction of the perturbation's L2 length, and the fraction by which
+the radius changes in that step."""
 FEW = 3
-"""Rivals that exchanges in L0 aim at, beside the goal."""
+"""Number of rivals that exchanges in L0 aim at, in addition to the goal."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Closest:
-    """Three searches in turn, of which each goes on from what those before it found.
+    """Runs three searches in turn, each starting from what the previous ones found.
 
-    1. Walk to linearised boundaries, of the nearest rivals one after another: a few steps of FAB, so that a size is
-       known for most images. In L0 a short sigma-zero.
+    1. Walk to linearised boundaries, of the nearest rivals one after another: a few steps of FAB, so that a first size
+       is known for most images. In L0, a short run of sigma-zero.
     2. Look elsewhere. In L2, L1 and L0, two searches of PDPGD. In Linf, descents of the margin to one rival after
-       another, each from a random corner of a ball a hair smaller than the nearest image so far; whenever a descent
-       gets through, the ball shrinks and the descent goes on.
-    3. From the nearest image of all, walk along the boundary in ever shorter steps, as FMN does. In L0, exchange
-       values for others, always within fewer than were enough so far (:func:`attacks.searches.fewer.fewer`): from that
-       image, then from random changes of it, towards the goal and one rival after another.
+       another, each from a random corner of a ball slightly smaller than the best perturbation so far; whenever a
+       descent succeeds, the ball shrinks and the descent continues.
+    3. From the nearest image overall, walk along the boundary in ever shorter steps, as FMN does. In L0, exchange
+       values for others, always with a budget smaller than the best so far (:func:`attacks.searches.fewer.fewer`): from
+       that image, then from random changes of it, towards the goal and one rival after another.
 
-    To find the right region and to get close once there are two tasks: the first two searches get past masked
-    gradients, where FMN fails, and from a point of theirs FMN ends nearer than they do. All of it takes up to 1,000
-    forward and 980 backward passes an image.
+    Finding the right region and getting close within it are two separate tasks: the first two searches get past masked
+    gradients, where FMN fails, and from a point they found FMN ends nearer than they do. In total this takes up to
+    1,000 forward and 980 backward passes per image.
 
     References:
         Croce and Hein, Minimally distorted adversarial examples with a fast adaptive boundary attack
@@ -64,7 +64,8 @@ class Closest:
         gradient-based optimization of l0-norm adversarial examples <https://arxiv.org/abs/2402.01879>, 2025.
 
     Deviations:
-        It is none of these. The descents of the second step are APGD's with a given schedule of step lengths.
+        A combination, identical to none of these. The descents of the second step are APGD's with a fixed schedule of
+        step lengths.
 
     Example:
         >>> from attacks import Untargeted
@@ -80,17 +81,18 @@ class Closest:
     norms: ClassVar[tuple[str, ...]] = ("linf", "l2", "l1", "l0")
 
     norm: Norm = Linf()
-    """The norm that is made small."""
+    """The norm to minimise."""
     targets: int = 5
-    """Rivals that the first search walks to, and the descents in Linf."""
+    """Number of rivals for the first search, and for the descents in Linf."""
     walk: int = 10
-    """Gradient steps towards each of them at first; each takes two forward passes. In L0, sigma-zero takes as many."""
+    """Gradient steps towards each rival in the first search; each takes two forward passes. In L0, the steps of
+    sigma-zero."""
     steps: int = 600
-    """Gradient steps of the second search."""
+    """Number of gradient steps of the second search."""
     descents: int = 6
-    """Descents in Linf; they share the steps."""
+    """Number of descents in Linf, which share the steps."""
     close: int = 290
-    """Steps along the boundary at the end; in L0 exchanges."""
+    """Number of steps along the boundary at the end; in L0, of exchanges."""
 
     def __post_init__(self) -> None:
         check_parameters(self)

@@ -1,4 +1,4 @@
-"""Attacks made of attacks."""
+"""Attacks composed of other attacks."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ from attacks.searches.draws import derive
 
 @dataclass(frozen=True)
 class WorstCase:
-    """Several attacks on each image, and the best that any of them finds; see :func:`worst_case`.
+    """Several attacks on each image, keeping the best result of any; see :func:`worst_case`.
 
     Example:
         >>> from attacks import FGSM, PGD
@@ -59,12 +59,12 @@ class WorstCase:
 
     @property
     def access(self) -> Access | None:
-        """The most that any of its attacks asks; None where one does not say."""
+        """The broadest access that any of its attacks needs; None if one does not declare it."""
         return access_of(self.attacks)
 
     @property
     def search(self) -> Search | None:
-        """The most thorough search of its attacks; None where one does not say."""
+        """The most thorough search among its attacks; None if one does not declare it."""
         return search_of(self.attacks)
 
     def __call__(
@@ -72,9 +72,10 @@ class WorstCase:
     ) -> Tensor:
         """See :class:`attacks.protocols.BudgetAttack` and :class:`attacks.protocols.MinNormAttack`.
 
-        A budget attack sees only the images that those before it left; the ``i``-th attack draws with the ``i``-th
-        seed derived from ``seed``. Every minimum-norm attack sees every image, and the nearest result is kept.
-        An attack that fails on an image leaves it to the others; only if none of them fools it is nothing known.
+        A budget attack sees only the images that the previous ones did not fool; the ``i``-th attack draws with the
+        ``i``-th seed derived from ``seed``. Every minimum-norm attack sees every image, and the nearest result is kept.
+        An image on which an attack fails with an error is left to the others; it counts as failed only if none of them
+        fools it.
         """
         check_call(self, eps, seed)
         return _in_turn(model, x, goal, [(attack, goal) for attack in self.attacks], eps, seed)
@@ -82,7 +83,7 @@ class WorstCase:
 
 @dataclass(frozen=True)
 class MultiTargeted(MadeOfOne):
-    """An attack towards each of several rivals in turn; see :func:`multi_targeted`.
+    """An attack run towards several rivals in turn; see :func:`multi_targeted`.
 
     Example:
         >>> from attacks import PGD
@@ -93,7 +94,7 @@ class MultiTargeted(MadeOfOne):
     attack: Attack
     """The attack, which is given a rival to aim at."""
     targets: int = 9
-    """How many rivals, the nearest first."""
+    """Number of rivals, the nearest first."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -102,7 +103,7 @@ class MultiTargeted(MadeOfOne):
     def __call__(
         self, model: Model, x: Tensor, goal: Goal, *, eps: float | Tensor | None = None, seed: int = 0
     ) -> Tensor:
-        """See :class:`WorstCase`, for the same attack with several aims; whichever way the goal is met, it is met."""
+        """See :class:`WorstCase`, here for one attack with several aims; any way of meeting the goal counts."""
         check_call(self, eps, seed)
         logits = clean_logits(model, x, goal, self.norm, eps)
         ways = [way if way is goal else Towards(goal, way) for way in distinct_aims(goal, logits, self.targets)]
@@ -112,7 +113,7 @@ class MultiTargeted(MadeOfOne):
 def _in_turn(
     model: Model, x: Tensor, goal: Goal, turns: Sequence[tuple[Attack, Goal]], eps: float | Tensor | None, seed: int
 ) -> Tensor:
-    """Run each attack towards its aim, and keep the best candidate of all."""
+    """Run each attack towards its aim, and keep the best candidate overall."""
     first, norm = turns[0][0], turns[0][0].norm
     check_arguments(model, x, goal, norm, eps)
     x = best = x.detach()
@@ -137,13 +138,13 @@ def _in_turn(
 
 
 def worst_case(attacks: Sequence[Attack]) -> WorstCase:
-    """One attack made of several, on each image as strong as the strongest of them.
+    """Combine several attacks into one that is as strong on each image as the strongest of them.
 
     Args:
         attacks: All budget or all minimum-norm attacks, in one norm. Put the cheapest first.
 
     Raises:
-        ValueError: If there are no attacks, one of them is none, or they differ in kind or norm.
+        ValueError: If the list is empty, an element is not an attack, or they differ in kind or norm.
 
     Example:
         >>> from attacks import FGSM, PGD
@@ -157,10 +158,10 @@ def worst_case(attacks: Sequence[Attack]) -> WorstCase:
 
 
 def restarts(attack: Attack, n: int) -> WorstCase:
-    """The attack run ``n`` times with different seeds; the first run is the attack itself.
+    """Run the attack ``n`` times with different seeds; the first run is the attack itself.
 
     Raises:
-        ValueError: If ``n`` is no whole number from 1.
+        ValueError: If ``n`` is not a whole number of at least 1.
 
     Example:
         >>> from attacks import PGD
@@ -171,9 +172,9 @@ def restarts(attack: Attack, n: int) -> WorstCase:
 
 
 def multi_targeted(attack: Attack, targets: int = 9) -> MultiTargeted:
-    """The attack aimed at one rival class after the other, the nearest first: as APGD-T does in AutoAttack.
+    """Aim the attack at one rival class after another, the nearest first, as APGD-T does in AutoAttack.
 
-    An untargeted attack follows the class that happens to be ahead, and may miss one that is easier to reach. For goals
+    An untargeted attack follows the class that happens to lead, and may miss one that is easier to reach. For goals
     other than untargeted the rivals are the ways to meet the goal, see :func:`attacks.objectives.rivals.aims`; where
     there is only one, the attack runs once.
 
@@ -182,11 +183,11 @@ def multi_targeted(attack: Attack, targets: int = 9) -> MultiTargeted:
         attacks <https://arxiv.org/abs/2003.01690>, 2020.
 
     Args:
-        attack: An attack of either kind. With ``APGD(loss="margin")`` this is APGD-T, but for the scale of its loss.
-        targets: How many rivals; at most the number of classes but one.
+        attack: An attack of either kind. With ``APGD(loss="margin")`` this is APGD-T, except for the scale of its loss.
+        targets: Number of rivals; at most one less than the number of classes.
 
     Raises:
-        ValueError: If ``targets`` is no whole number from 1.
+        ValueError: If ``targets`` is not a whole number of at least 1.
 
     Example:
         >>> from attacks import APGD, Untargeted

@@ -21,20 +21,21 @@ from attacks.searches.track import Survivors
 
 @dataclass(frozen=True, kw_only=True)
 class CW:
-    """Descends size plus a constant times the margin by Adam, and searches for the least constant that fools.
+    """Minimises size plus a constant times the margin with Adam, and searches for the smallest constant that fools.
 
-    Images are written as ``(tanh(w) + 1) / 2``, so that they cannot leave [0, 1]; what is descended over w is
-    ``|x_adv - x|**2 + constant * margin``, the margin counting as long as the goal is not met.
+    Images are written as ``(tanh(w) + 1) / 2``, so that they cannot leave [0, 1]; the objective, minimised over w, is
+    ``|x_adv - x|**2 + constant * margin``, where the margin counts as long as the goal is not met.
 
     References:
         Carlini and Wagner, Towards evaluating the robustness of neural networks
         <https://arxiv.org/abs/1608.04644>, 2017.
 
     Deviations:
-        No confidence: the nearest fooling image is looked for, and no more. An image that makes no more
-        progress leaves the run on its own; in the authors' code the whole batch goes on until that holds for all. There
-        the last of ten or more constants is the smallest that fooled, once again; here it is a new one. L2 alone; for
-        Linf, which the paper reaches by a series of penalties, FMN and APGD find less with less.
+        No confidence parameter: the attack looks for the nearest adversarial image and no more. An image that makes no
+        more progress leaves the run individually; in the authors' code the whole batch continues until that holds for
+        all. There the last of ten or more constants repeats the smallest that fooled; here it is a new one. L2 only;
+        for Linf, which the paper handles by a series of penalties, FMN and APGD find smaller perturbations at lower
+        cost.
 
     Example:
         >>> from attacks import Untargeted
@@ -50,13 +51,13 @@ class CW:
     norms: ClassVar[tuple[str, ...]] = ("l2",)
 
     norm: Norm = L2()
-    """The norm that is made small."""
+    """The norm to minimise."""
     steps: int = 200
-    """Gradient steps for each constant."""
+    """Number of gradient steps for each constant."""
     constants: int = 9
-    """How many constants are tried."""
+    """Number of constants tried."""
     first_constant: float = 0.1
-    """The constant tried first; it grows tenfold until it fools."""
+    """The first constant; it grows tenfold until it fools."""
     step_size: float = 0.01
     """Adam's step size, in w."""
 
@@ -66,7 +67,7 @@ class CW:
     def __call__(
         self, model: Model, x: Tensor, goal: Goal, *, eps: float | Tensor | None = None, seed: int = 0
     ) -> Tensor:
-        """See :class:`attacks.protocols.MinNormAttack`; nothing is drawn."""
+        """See :class:`attacks.protocols.MinNormAttack`; uses no random numbers."""
         check_call(self, eps, seed)
         active = Survivors.of(self, model, x, goal, eps, seed)
         if not len(active):
@@ -78,7 +79,7 @@ class CW:
         return active.finish(best)
 
     def _descend(self, active: Survivors, best: Nearest, constant: Tensor) -> Tensor:
-        """One run with one constant for each image; returns where it fooled, bool (n,)."""
+        """One run with one constant per image; returns which images it fooled, bool (n,)."""
         run, goal = _Run.begin(active.x, constant), active.goal
         adam, ever = Adam(run.w), torch.zeros_like(constant, dtype=torch.bool)
         for step in range(self.steps):
@@ -104,7 +105,7 @@ class CW:
 
 
 class _Run(NamedTuple):
-    """One run with one constant for each image; a row for each image that is still in it."""
+    """One run with one constant per image; a row for each image still in the run."""
 
     w: Tensor
     """Candidates, as the points that tanh maps to them."""
@@ -117,12 +118,12 @@ class _Run(NamedTuple):
     before: Tensor
     """Sum of both terms at the last check."""
     patience: Tensor
-    """Checks without progress that are left before an image leaves."""
+    """Number of checks without progress still allowed before an image leaves."""
 
     @classmethod
     def begin(cls, x: Tensor, constant: Tensor) -> Self:
-        v = (2 * x - 1) * (1 - 1e-6)  # white and black lie at infinity
-        w = (v.log1p() - (-v).log1p()) / 2  # torch's atanh rounds by the place in the batch
+        v = (2 * x - 1) * (1 - 1e-6)  # white and black would lie at infinity
+        w = (v.log1p() - (-v).log1p()) / 2  # torch's atanh rounds differently by position in the batch
         never, patience = torch.full_like(constant, torch.inf), torch.full_like(constant, _PATIENCE)
         return cls(w, x, torch.arange(len(x), device=x.device), constant, never, patience)
 
@@ -137,6 +138,6 @@ class _Run(NamedTuple):
 
 
 _LOOKS, _ENOUGH, _PATIENCE = 10, 0.9999, 2
-"""Checks in a run of whether an image's sum has fallen below a fraction of its value at the last check; that fraction;
-and the checks without such a fall after which an image leaves. (Not of its lowest: a sum that overshoots comes down
-again.)"""
+"""Number of checks per run of whether an image's sum has fallen below a fraction of its value at the last check; that
+fraction; and the number of checks without such a fall after which an image leaves. (The lowest sum is no measure: a sum
+that overshoots comes down again.)"""

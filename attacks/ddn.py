@@ -21,7 +21,7 @@ from attacks.searches.track import Survivors
 
 @dataclass(frozen=True, kw_only=True)
 class DDN:
-    """Walks along a sphere around the image, which shrinks while the image is fooled and grows while it is not.
+    """Walks along a sphere around the clean image that shrinks while the goal is met and grows while it is not.
 
     References:
         Rony et al., Decoupling direction and norm for efficient gradient-based L2 adversarial attacks and defenses
@@ -47,13 +47,13 @@ class DDN:
     norms: ClassVar[tuple[str, ...]] = ("l2",)
 
     norm: Norm = L2()
-    """The norm that is made small."""
+    """The norm to minimise."""
     steps: int = 100
     """Number of gradient steps."""
     init_eps: float = 1.0
-    """First radius of the sphere, image units."""
+    """Initial radius of the sphere, image units."""
     gamma: float = 0.05
-    """By what fraction the radius changes in a step."""
+    """Fraction by which the radius changes in a step."""
     loss: str = "margin"
     """Name of the loss in :data:`attacks.losses.LOSSES`."""
 
@@ -88,7 +88,7 @@ class DDN:
 
 
 def _or_random(gradient: Tensor, seed: int, ids: Tensor, draw: int) -> Tensor:
-    """Gradients (n, ...), but random directions where there are none."""
+    """Gradients (n, ...), replaced by random directions where they are zero."""
     none = (~flat(gradient).any(1)).nonzero().squeeze(1)
     if not len(none):
         return gradient

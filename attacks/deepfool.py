@@ -1,4 +1,4 @@
-"""DeepFool: to the nearest linearised boundary, repeatedly."""
+"""DeepFool: steps to the nearest linearised boundary."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,19 +21,19 @@ from attacks.searches.track import Survivors
 
 @dataclass(frozen=True, kw_only=True)
 class DeepFool:
-    """Steps to the nearest of the boundaries that a linear model would have, until the goal is met.
+    """Steps repeatedly to the nearest boundary of the linearised model, until the goal is met.
 
-    Cheap, and seldom the smallest perturbation: the first point beyond the boundary is taken.
+    Cheap, but the perturbation is seldom the smallest: the first point beyond the boundary is returned.
 
     References:
         Moosavi-Dezfooli et al., DeepFool: a simple and accurate method to fool deep neural networks
         <https://arxiv.org/abs/1511.04599>, 2016.
 
     Deviations:
-        Boundaries to the ``candidates`` rivals that are nearest to begin with, as in the authors' code, whose ten
-        classes include the label. For goals other than untargeted they are the boundaries of the ways to meet the
-        goal, see :func:`attacks.objectives.rivals.aims`. Every step is lengthened, where the authors lengthen the sum
-        of all steps.
+        The boundaries are those to the ``candidates`` rivals that are nearest at the start, as in the authors' code,
+        whose ten classes include the label. For goals other than untargeted they are the boundaries for the ways to
+        meet the goal, see :func:`attacks.objectives.rivals.aims`. Every step is lengthened, whereas the authors
+        lengthen the sum of all steps.
 
     Example:
         >>> from attacks import Untargeted
@@ -49,13 +49,13 @@ class DeepFool:
     norms: ClassVar[tuple[str, ...]] = ("linf", "l2")
 
     norm: Norm = L2()
-    """The norm that is made small."""
+    """The norm to minimise."""
     steps: int = 50
-    """Steps at most; one backward pass for each candidate."""
+    """Largest number of steps; each takes one backward pass per candidate."""
     candidates: int = 10
-    """Boundaries looked at."""
+    """Number of boundaries considered."""
     overshoot: float = 0.02
-    """By what fraction a step is longer than it needs to be."""
+    """Fraction by which a step is longer than it needs to be."""
 
     def __post_init__(self) -> None:
         check_parameters(self)
@@ -63,7 +63,7 @@ class DeepFool:
     def __call__(
         self, model: Model, x: Tensor, goal: Goal, *, eps: float | Tensor | None = None, seed: int = 0
     ) -> Tensor:
-        """See :class:`attacks.protocols.MinNormAttack`; nothing is drawn."""
+        """See :class:`attacks.protocols.MinNormAttack`; uses no random numbers."""
         check_call(self, eps, seed)
         active = Survivors.of(self, model, x, goal, eps, seed)
         if not len(active):
@@ -82,19 +82,20 @@ def rivals(active: Survivors, count: int) -> list[Goal]:
 def cross(
     active: Survivors, rows: Tensor, x: Tensor, ways: Sequence[Goal], norm: Norm, steps: int, overshoot: float
 ) -> tuple[Tensor, Tensor]:
-    """Walk from ``x`` across the nearest boundary.
+    """Step from ``x`` across the nearest boundary.
 
     Args:
-        active: The images; none of them leaves.
-        rows: Rows of those that walk (m,).
-        x: Where these start (m, ...); none of them is fooled yet.
+        active: The images; none of them is removed.
+        rows: Rows of the images that move (m,).
+        x: Their starting points (m, ...); none of them is fooled yet.
         ways: Ways to meet the goal, for all images.
-        norm: The norm in which boundaries are near.
+        norm: The norm in which distances to boundaries are measured.
         steps: Largest number of steps.
-        overshoot: By what fraction a step is longer than it needs to be.
+        overshoot: Fraction by which a step is longer than it needs to be.
 
     Returns:
-        The first points that meet the goal, or the last where none did (m, ...), and the positions of the latter.
+        The first points that meet the goal, or the last points where none did (m, ...), and the positions of the
+        latter.
     """
     x, walking = x.clone(), torch.arange(len(rows), device=x.device)
     for _ in range(steps):
@@ -107,18 +108,18 @@ def cross(
         distance, nearest = (depth / steepness).clamp_max(x[0].numel()).min(1)
         chosen = at.gradient[torch.arange(len(walking), device=x.device), nearest]
         x[walking] = (x[walking] + norm.steepest(-chosen, (1 + overshoot) * distance)).clamp_(0, 1)
-        # A pass without gradients, so that none are asked for where the image is fooled: there are many.
+        # A pass without gradients first, so that none are computed for images already fooled, of which there are many.
         walking = walking[~met(some, forward(active.model, x[walking], some))]
     return x, walking
 
 
 def beyond(margin: Tensor, logits: Tensor, steepness: Tensor) -> Tensor:
-    """By how much a margin must fall to lie a little behind the boundary, where the goal counts as met.
+    """How far a margin must fall to lie slightly beyond the boundary, where the goal counts as met.
 
     Args:
         margin: The margins (n,) or (n, K).
         logits: Logits of the images (n, C).
-        steepness: By how much a step of size 1 lowers the margin, shaped like it.
+        steepness: Amount by which a step of size 1 lowers the margin, shaped like it.
 
     Example:
         >>> beyond(torch.tensor([1.0]), torch.tensor([[3.0, 2.0]]), torch.tensor([1.0])) - 1 > 0
@@ -129,7 +130,7 @@ def beyond(margin: Tensor, logits: Tensor, steepness: Tensor) -> Tensor:
 
 
 def _margins(ways: Sequence[Goal], rows: Tensor) -> Loss:
-    """The margin of each way, for some of the images: a loss (n, K)."""
+    """The margin of each way for some of the images, as a loss (n, K)."""
 
     def margins(logits: Tensor, goal: Goal) -> Tensor:
         return torch.stack([way.select(rows).margin(logits) for way in ways], 1)

@@ -1,4 +1,4 @@
-"""Diverse-input FGSM: iterative, on resized images."""
+"""Diverse-input FGSM: gradients at resized images."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -18,16 +18,17 @@ from attacks.searches.momentum import begin, descend
 
 @dataclass(frozen=True, kw_only=True)
 class DIFGSM:
-    """Momentum steps along gradients at images that are randomly made smaller and moved on a black ground.
+    """Takes momentum steps along gradients at randomly shrunk images, placed at random on a black background.
 
     References:
         Xie et al., Improving transferability of adversarial examples with input diversity
         <https://arxiv.org/abs/1803.06978>, 2019: M-DI2-FGSM.
 
     Deviations:
-        Any goal. Each image draws its own size and place, and the image keeps its number of pixels (the paper's grow
-        from 299 to 330, which a model must allow). The first gradient is that of the image as it is, so that one pass
-        also tells which images are fooled already. In L2 nothing of a step is spent on values that would leave [0, 1].
+        Any goal. Each image draws its own size and position, and the input keeps its number of pixels (the paper's
+        grows from 299 to 330, which a model must allow). The first gradient is that of the unchanged image, so that one
+        pass also shows which images are fooled already. In L2 no part of a step is spent on values that would leave [0,
+        1].
 
     Example:
         >>> import torch
@@ -53,9 +54,9 @@ class DIFGSM:
     decay: float = 1.0
     """Weight of the earlier gradients; each gradient is scaled to L1 norm 1."""
     probability: float = 0.5
-    """Probability that an image is resized in a step, at most 1."""
+    """Probability of resizing an image in a step, at most 1."""
     smallest: float = 0.9
-    """Least size of a resized image as a fraction of its sides, at most 1."""
+    """Smallest side of a resized image as a fraction of the original side, at most 1."""
     loss: str = "ce"
     """Name of the loss in :data:`attacks.losses.LOSSES`."""
     early_stop: bool = False
@@ -94,7 +95,7 @@ class DIFGSM:
         )
 
     def _changes(self, x: Tensor, random: Tensor) -> tuple[Tensor, Resizing]:
-        """Which images are made smaller and moved, and how, as ``random`` (n, 4) in [0, 1) decides."""
+        """Which images are shrunk and moved, and how, as decided by ``random`` (n, 4) in [0, 1)."""
         resized = (random[:, 0] < self.probability).nonzero().squeeze(1)
         scale = self.smallest + (1 - self.smallest) * random[resized, 1]
         shift = (random[resized, 2:] - 0.5) * (1 - scale).unsqueeze(1)

@@ -21,20 +21,20 @@ from attacks.searches.track import Survivors
 
 @dataclass(frozen=True, kw_only=True)
 class FAB:
-    """Moves to the boundary of the linearised model within [0, 1], drawn towards the point of it nearest to the image.
+    """Steps to the linearised boundary within [0, 1], biased towards the boundary point nearest to the image.
 
-    Once beyond the boundary it goes a part of the way back, and so on. This is done for several rivals, the nearest
-    first (FAB-T); the nearest point of all is kept.
+    Once beyond the boundary it goes part of the way back, and repeats. This is done for several rivals, the nearest
+    first (FAB-T); the nearest point overall is kept.
 
     References:
         Croce and Hein, Minimally distorted adversarial examples with a fast adaptive boundary attack
         <https://arxiv.org/abs/1907.02044>, 2020.
 
     Deviations:
-        The targeted form alone, in which AutoAttack uses it; for goals other than untargeted the targets are the
-        ways to meet the goal, see :func:`attacks.objectives.rivals.aims`. No random restarts. The search at the end
-        halves the line between the image and the nearest point found; the paper's looks for the boundary by
-        interpolation, three times.
+        Only the targeted form, as used by AutoAttack; for goals other than untargeted the targets are the
+        ways to meet the goal, see :func:`attacks.objectives.rivals.aims`. No random restarts. The final search bisects
+        the line between the image and the nearest point found; the paper's locates the boundary by interpolation, three
+        times.
 
     Example:
         >>> from attacks import Untargeted
@@ -50,19 +50,19 @@ class FAB:
     norms: ClassVar[tuple[str, ...]] = ("linf", "l2", "l1")
 
     norm: Norm = Linf()
-    """The norm that is made small."""
+    """The norm to minimise."""
     steps: int = 50
-    """Gradient steps for each target; each takes two forward passes."""
+    """Number of gradient steps for each target; each takes two forward passes."""
     targets: int = 9
-    """Rivals that are tried."""
+    """Number of rivals tried."""
     bias: float = 0.1
-    """Largest weight of the point of the boundary nearest to the image."""
+    """Largest weight of the boundary point nearest to the image."""
     overshoot: float = 1.05
-    """How far to go, where 1 is the boundary of the linearised model."""
+    """Overshoot factor, where 1 is the boundary of the linearised model."""
     retreat: float = 0.9
-    """Fraction of the perturbation that is left after a step back."""
+    """Fraction of the perturbation that remains after a step back."""
     search_steps: int = 10
-    """Halvings, at the end, of the line between the image and the point found."""
+    """Number of bisections, at the end, of the line between the image and the point found."""
 
     def __post_init__(self) -> None:
         check_parameters(self)
@@ -70,7 +70,7 @@ class FAB:
     def __call__(
         self, model: Model, x: Tensor, goal: Goal, *, eps: float | Tensor | None = None, seed: int = 0
     ) -> Tensor:
-        """See :class:`attacks.protocols.MinNormAttack`; nothing is drawn."""
+        """See :class:`attacks.protocols.MinNormAttack`; uses no random numbers."""
         check_call(self, eps, seed)
         active = Survivors.of(self, model, x, goal, eps, seed)
         if not len(active):
@@ -81,12 +81,12 @@ class FAB:
         return active.finish(best)
 
     def walk(self, active: Survivors, best: Nearest) -> None:
-        """The steps towards each target, from the images; nearer points go into ``best``."""
+        """Run the steps towards each target, starting from the images; nearer points go into ``best``."""
         for aim in rivals(active, self.targets):
             x_adv = active.x
             for _ in range(self.steps):
                 at = active.slope(x_adv, margin, aim=aim)
-                best.offer(x_adv, at.fooled)  # it may fool still after the step back
+                best.offer(x_adv, at.fooled)  # it may still fool after the step back
                 x_adv = self._step(active, at, x_adv)
                 fooled = met(active.goal, forward(active.model, x_adv, active.goal))
                 best.offer(x_adv, fooled)
@@ -94,7 +94,7 @@ class FAB:
                 x_adv = active.x + (x_adv - active.x) * column(back, x_adv)
 
     def _step(self, active: Survivors, at: Slope, x_adv: Tensor) -> Tensor:
-        """Steps to the linearised boundary from here and from the image, and the point between the two."""
+        """Step to the linearised boundary from here and from the image, and return a point between the two."""
         depth = beyond(at.loss, at.logits, self.norm.dual(at.gradient))
         climb = (flat(at.gradient) * flat(active.x - x_adv)).sum(1)
         from_here = self.norm.to_plane(x_adv, at.gradient, -depth)

@@ -15,15 +15,15 @@ from attacks.queries.inputs import check_call, check_parameters, clean_slope
 
 @dataclass(frozen=True, kw_only=True)
 class FGSM:
-    """The point of the ball that a linear model would find worst: FGSM for Linf, its analogues for the other norms.
+    """Takes the worst point in the ball for the linearised model: FGSM for Linf, its analogues for the other norms.
 
     References:
         Goodfellow et al., Explaining and harnessing adversarial examples <https://arxiv.org/abs/1412.6572>, 2015.
 
     Deviations:
-        Any goal, any norm; values that are already at the end of their range are passed over in L2, L1 and L0. In
-        L1 the step is spread over the 1 % of the values that count most, where the best step for a linear model
-        would change very few.
+        Any goal, any norm; values that are already at the end of their range are skipped in L2, L1 and L0. In L1 the
+        step is spread over the 1 % of the values that matter most, whereas the best step for a linear model would
+        change very few.
 
     Example:
         >>> import torch
@@ -47,9 +47,9 @@ class FGSM:
         check_parameters(self)
 
     def __call__(self, model: Model, x: Tensor, goal: Goal, *, eps: float | Tensor, seed: int = 0) -> Tensor:
-        """See :class:`attacks.protocols.BudgetAttack`; nothing is drawn."""
+        """See :class:`attacks.protocols.BudgetAttack`; uses no random numbers."""
         check_call(self, eps, seed)
         at = clean_slope(model, x, goal, self.norm, eps, LOSSES[self.loss])
         x = x.detach()
-        size = radii(eps, x).masked_fill(at.fooled, 0)  # an image that meets the goal stays as it is
+        size = radii(eps, x).masked_fill(at.fooled, 0)  # an image that meets the goal stays unchanged
         return added(x, self.norm.step(x, at.gradient, size), size, self.norm.measure)

@@ -19,20 +19,21 @@ from attacks.searches.track import Survivors
 
 @dataclass(frozen=True, kw_only=True)
 class FMN:
-    """Descends the margin inside a ball whose radius follows the decision boundary.
+    """Minimises the margin inside a ball whose radius follows the decision boundary.
 
-    While an image is not fooled the radius grows: at first to where a linear model would place the boundary,
-    once a fooling image is known by a factor. While it is fooled the radius shrinks.
+    While an image is not fooled the radius grows: at first to where a linear model would place the boundary, and by a
+    factor once an adversarial image is known. While it is fooled the radius shrinks.
 
     References:
         Pintor et al., Fast minimum-norm adversarial attacks through adaptive norm constraints
         <https://arxiv.org/abs/2102.12827>, 2021.
 
     Deviations:
-        Steps start at 1 for every norm (the paper tunes them to the data set). Until a fooling image is known the
-        radius never shrinks; in the paper it may, and some images are never fooled. It shrinks by its fraction from
-        the nearest fooling image, where the paper's is shrunk or that image's. In L0 too it grows at first to where
-        a linear model would place the boundary; in the paper by one value or its fraction.
+        Steps start at 1 for every norm (the paper tunes them to the data set). Until an adversarial image is known the
+        radius never shrinks; in the paper it may, and some images are never fooled. It shrinks by its fraction from the
+        size of the nearest adversarial image, whereas in the paper it is the smaller of that size and the shrunk
+        radius. In L0, too, it grows at first to where a linear model would place the boundary; in the paper by one
+        value or its fraction.
 
     Example:
         >>> from attacks import Untargeted
@@ -49,13 +50,13 @@ class FMN:
     norms: ClassVar[tuple[str, ...]] = ("linf", "l2", "l1", "l0")
 
     norm: Norm = Linf()
-    """The norm that is made small."""
+    """The norm to minimise."""
     steps: int = 100
     """Number of gradient steps."""
     step_size: float = 1.0
-    """L2 length of the first step, image units; it falls to a hundredth along a cosine."""
+    """L2 length of the first step, image units; falls to a hundredth along a cosine."""
     gamma: float = 0.05
-    """By what fraction the radius changes in the first step; falls to a fiftieth along a cosine."""
+    """Fraction by which the radius changes in the first step; falls to a fiftieth along a cosine."""
 
     def __post_init__(self) -> None:
         check_parameters(self)
@@ -63,7 +64,7 @@ class FMN:
     def __call__(
         self, model: Model, x: Tensor, goal: Goal, *, eps: float | Tensor | None = None, seed: int = 0
     ) -> Tensor:
-        """See :class:`attacks.protocols.MinNormAttack`; nothing is drawn."""
+        """See :class:`attacks.protocols.MinNormAttack`; uses no random numbers."""
         check_call(self, eps, seed)
         active = Survivors.of(self, model, x, goal, eps, seed)
         if not len(active):
@@ -73,13 +74,13 @@ class FMN:
         return active.finish(best)
 
     def walk(self, active: Survivors, best: Nearest, x_adv: Tensor, radius: Tensor, length: Tensor) -> None:
-        """The steps, from any points; nearer ones go into ``best``.
+        """Run the steps from any points; nearer ones go into ``best``.
 
         Args:
-            active: The images that are attacked; none of them leaves.
-            best: The nearest fooling images so far.
-            x_adv: Where to start (n, ...).
-            radius: Radius of the ball at first (n,).
+            active: The images under attack; none of them is removed.
+            best: The nearest adversarial images so far.
+            x_adv: Starting points (n, ...).
+            radius: Initial radius of the ball (n,).
             length: L2 length of the first step (n,), image units.
         """
         for step in range(self.steps):
@@ -105,7 +106,7 @@ def straight(norm: Norm, size: Tensor, at: Slope) -> Tensor:
         tensor([0.5000])
     """
     depth, steepness = at.loss.abs(), norm.dual(at.gradient)
-    # No further than 1e12: that is beyond every image, and still a number to go on with.
+    # At most 1e12: that is beyond every image, and still finite.
     return size.addcdiv(depth, torch.maximum(steepness, (1e-12 * depth).clamp_min_(torch.finfo(depth.dtype).tiny)))
 
 
@@ -115,18 +116,18 @@ def follow(norm: Norm, radius: Tensor, reach: Tensor | None, gamma: float, foole
     Args:
         norm: The norm of the ball.
         radius: The radius now (n,).
-        reach: Where a linear model would place the boundary (n,); None where a fooling image is known for all.
-        gamma: By what fraction the radius changes.
-        fooled: Whether the goal is met at the present point, bool (n,).
-        best: The nearest fooling images so far.
+        reach: Where a linear model would place the boundary (n,); None if an adversarial image is known for all.
+        gamma: Fraction by which the radius changes.
+        fooled: Whether the goal is met at the current point, bool (n,).
+        best: The nearest adversarial images so far.
 
     Returns:
         The next radii (n,).
     """
     nearest = torch.minimum(radius, best.size)
-    # An image on the boundary itself starts with no radius at all, which would never grow.
+    # An image on the boundary itself starts with radius 0, which would never grow.
     smaller, larger = nearest * (1 - gamma), (radius * (1 + gamma)).clamp_min_(1e-6)
-    if norm.grain:  # a smaller change of the radius would be rounded away
+    if norm.grain:  # a smaller change of the radius would be lost in rounding
         smaller = norm.round_radius(torch.minimum(smaller, nearest - norm.grain))
         larger = norm.round_radius(torch.maximum(larger, radius + norm.grain))
     if reach is not None:

@@ -1,4 +1,4 @@
-"""HopSkipJump: a minimum-norm attack by decisions alone."""
+"""HopSkipJump: a decision-based minimum-norm attack."""
 
 import math
 from dataclasses import dataclass, field
@@ -22,11 +22,11 @@ from attacks.searches.track import Survivors
 
 @dataclass(frozen=True, kw_only=True)
 class HopSkipJump:
-    """Walks along the decision boundary, and learns about each image it tries only whether the goal is met.
+    """Walks along the decision boundary, using only whether each candidate meets the goal.
 
-    From an image that meets the goal, a given or a drawn one, it goes straight towards the clean one up to the
-    boundary. There it tries small random steps, which show where the boundary falls away; it jumps that way, and
-    returns to the boundary nearer to the clean image. An image for which no start is found is reported as failed.
+    From an image that meets the goal, given or random, it goes straight towards the clean image up to the boundary.
+    There it tries small random steps, which estimate the boundary's normal; it jumps in that direction, and returns to
+    the boundary nearer to the clean image. An image for which no start is found is reported as failed.
 
     References:
         Chen et al., HopSkipJumpAttack: a query-efficient decision-based attack
@@ -34,10 +34,10 @@ class HopSkipJump:
 
     Deviations:
         The small steps are ``probe`` times the perturbation, not 1/D: in single precision a network of 100,000
-        inputs cannot tell those apart; for the same reason the boundary is looked for to 1/65,536 of the distance,
-        whatever the number of inputs. Drawn starts are not noise alone, see :func:`attacks.searches.patterns.pattern`;
-        for a targeted goal, which these seldom meet, the paper's image of the target class is one of ``starts``. The
-        nearest image of all is returned, not the last.
+        inputs cannot tell those apart; for the same reason the boundary is located to 1/65,536 of the distance,
+        whatever the number of inputs. Random starts are not only noise, see :func:`attacks.searches.patterns.pattern`;
+        for a targeted goal, which these seldom meet, pass the paper's image of the target class as one of ``starts``.
+        The nearest image overall is returned, not the last.
 
     Example:
         >>> from attacks import Untargeted
@@ -53,15 +53,15 @@ class HopSkipJump:
     norms: ClassVar[tuple[str, ...]] = ("linf", "l2")
 
     norm: Norm = L2()
-    """The norm that is made small."""
+    """The norm to minimise."""
     steps: int = 32
-    """Jumps; each costs about 20 queries plus those for its direction."""
+    """Number of jumps; each costs about 20 queries plus those for its direction."""
     start_draws: int = 100
-    """Drawn images tried as a start, where no given one meets the goal."""
+    """Number of random images tried as a start, where no given one meets the goal."""
     directions: int = 100
     """Queries for the direction of the first jump; grows with the square root of the jump's number."""
     max_directions: int = 10_000
-    """Most queries for one direction."""
+    """Largest number of queries for one direction."""
     probe: float = 0.01
     """Length of the small steps as a fraction of the perturbation's, in L2."""
     starts: Tensor | None = field(default=None, repr=False, compare=False)
@@ -104,7 +104,7 @@ class HopSkipJump:
         return hand_over(active, started, best.x_adv, self.start_draws, self.starts)
 
     def _start(self, active: Survivors, seed: int) -> tuple[Tensor, Tensor]:
-        """An image that meets the goal for each image where one was found, and the positions of these."""
+        """A start that meets the goal for each image where one was found, and the positions of these images."""
 
         def fools(x_adv: Tensor, rows: Tensor) -> Tensor:
             return _Oracle(active.model, active.goal.select(rows)).fooled(x_adv)
@@ -136,23 +136,23 @@ class _Oracle(NamedTuple):
 
 
 class _Estimate(NamedTuple):
-    """Which way the decision turns, from answers to small random steps; a row for each image."""
+    """An estimate of the boundary's normal from the decisions at small random steps, one row per image."""
 
     yes: Tensor
     """Sum of the steps that met the goal, (n, ...)."""
     every: Tensor
     """Sum of all steps, (n, ...)."""
     hits: Tensor
-    """How many steps met the goal (n,)."""
+    """Number of steps that met the goal (n,)."""
     tried: int = 0
-    """How many steps were tried."""
+    """Number of steps tried."""
 
     @classmethod
     def begin(cls, x: Tensor) -> Self:
         return cls(torch.zeros_like(x), torch.zeros_like(x), x.new_zeros(len(x)))
 
     def after(self, ask: _Oracle, x: Tensor, length: Tensor, noise: Tensor) -> Self:
-        """The estimate after steps of that length (n,) from ``x`` (n, ...) along ``noise`` (n, k, ...) were tried."""
+        """The estimate after trying steps of that length (n,) from ``x`` (n, ...) along ``noise`` (n, k, ...)."""
         size = column(length, x).unsqueeze(1)
         unit = L2().steepest(noise.flatten(0, 1), 1.0).view_as(noise)
         probe = (x.unsqueeze(1) + size * unit).clamp_(0, 1)
@@ -167,9 +167,9 @@ class _Estimate(NamedTuple):
         )
 
     def direction(self) -> Tensor:
-        """The direction towards the goal, (n, ...); of any length."""
+        """The direction towards the goal (n, ...), of any length."""
         share = column(self.hits / self.tried, self.yes)
-        # Where all answers are alike their mean says nothing but the sign.
+        # Where all decisions are the same, their mean gives only the sign.
         return torch.where((share == 0) | (share == 1), (2 * share - 1) * self.every, self.yes - share * self.every)
 
 
@@ -199,9 +199,9 @@ def _jump(ask: _Oracle, norm: Norm, x_adv: Tensor, direction: Tensor, reach: Ten
 
 
 _HALVINGS = 16
-"""How often a distance to the boundary or a jump is halved, which makes them exact to 1/65,536."""
+"""Number of halvings of a distance to the boundary or of a jump, which locates them to 1/65,536."""
 _VALUES = 2**14
-"""Random numbers drawn for an image at a time."""
+"""Random numbers drawn at a time for an image."""
 _PASS = 2**18
-"""Values in one pass of small steps, or those of the whole batch if they are more: a pass that no longer fits into a
-processor's caches takes it more than twice as long."""
+"""Number of values in one pass of small steps, or of the whole batch if that is more: a pass that no longer fits into a
+processor's caches takes more than twice as long."""

@@ -13,7 +13,7 @@ Loss = Callable[[Tensor, Goal], Tensor]
 
 
 def margin(logits: Tensor, goal: Goal) -> Tensor:
-    """The goal's own margin: negative exactly where the goal is met. It never saturates.
+    """The goal's margin: negative exactly where the goal is met. It never saturates.
 
     Example:
         >>> from attacks import Untargeted
@@ -24,10 +24,10 @@ def margin(logits: Tensor, goal: Goal) -> Tensor:
 
 
 def probability_margin(logits: Tensor, goal: Goal) -> Tensor:
-    """The goal's margin in probabilities: of like sign, but it weighs the steps near the boundary most.
+    """The goal's margin in probabilities: same sign, but its gradient is largest near the boundary.
 
-    Its gradient vanishes where the network is very sure, as that of the cross-entropy does. For several labels, whose
-    probabilities do not compete, it is the margin.
+    Its gradient vanishes where the network is very confident, as that of the cross-entropy does. For several labels,
+    whose probabilities do not compete, it is the plain margin.
 
     References:
         Xie et al., Towards million-scale adversarial robustness evaluation with stronger individual attacks
@@ -42,7 +42,7 @@ def probability_margin(logits: Tensor, goal: Goal) -> Tensor:
 
 
 def hinge(logits: Tensor, goal: Goal) -> Tensor:
-    """The margin as long as the goal is not met, then zero: nothing is gained by going further.
+    """The margin as long as the goal is not met, then zero, so that nothing is gained by going further.
 
     Example:
         >>> from attacks import Untargeted
@@ -55,7 +55,7 @@ def hinge(logits: Tensor, goal: Goal) -> Tensor:
 def cross_entropy(logits: Tensor, goal: Goal) -> Tensor:
     """The goal in log-probabilities: for an untargeted goal the log-probability of the label.
 
-    Its gradient vanishes where the network is very sure; the margin's does not.
+    Its gradient vanishes where the network is very confident; the margin's does not.
 
     Example:
         >>> from attacks import Untargeted
@@ -66,20 +66,19 @@ def cross_entropy(logits: Tensor, goal: Goal) -> Tensor:
 
 
 def dlr(logits: Tensor, goal: Goal) -> Tensor:
-    """Difference of logits ratio: the margin divided by a gap between the first logit and those from the third on.
+    """Difference of logits ratio: the margin divided by the gap between the largest and about the third largest logit.
 
     It does not change when all logits are multiplied or shifted. For an untargeted goal the gap ends at the third
-    logit. For all others it ends halfway between the third and the fourth, as in the paper's targeted form: ended at
-    the third, the ratio would be 1 wherever the target is third, and have no gradient. A goal says where as its
-    ``contested``.
+    largest logit. For all others it ends halfway between the third and the fourth, as in the paper's targeted form: if
+    it ended at the third, the ratio would be 1 wherever the target is third, and have no gradient. A goal sets this by
+    its ``contested``.
 
     References:
         Croce and Hein, Reliable evaluation of adversarial robustness with an ensemble of diverse parameter-free
         attacks <https://arxiv.org/abs/2003.01690>, 2020.
 
     Deviations:
-        Where there are too few classes for the ratio (two, or three for a goal that is not untargeted) the margin is
-        returned.
+        With too few classes for the ratio (two, or three for a goal that is not untargeted) the margin is returned.
 
     Example:
         >>> from attacks import Untargeted

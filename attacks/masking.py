@@ -1,4 +1,4 @@
-"""Masks for attacks that exist already, and a mask of its own for each image."""
+"""Masks for existing attacks, and a separate mask for each image."""
 
 from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any
@@ -16,14 +16,14 @@ from attacks.queries.inputs import check_arguments, check_call
 
 
 def masked(attack: Attack, mask: Tensor) -> Attack:
-    """The attack, in its own norm, that changes only what a mask allows; see :class:`attacks.norms.masked.Masked`.
+    """Restrict an attack, in its own norm, to what a mask allows; see :class:`attacks.norms.masked.Masked`.
 
     Args:
-        attack: An attack of this library, also one made of others, or one of Foolbox.
+        attack: An attack of this library, which may be composed of others, or one of Foolbox.
         mask: What may change, as for :class:`attacks.norms.masked.Masked`; the same for all images.
 
     Raises:
-        ValueError: If the mask allows nothing, or the attack has no norm that could be replaced.
+        ValueError: If the mask allows nothing, or the attack has no norm that can be replaced.
 
     Example:
         >>> from attacks import PGD, Untargeted, capped
@@ -38,20 +38,20 @@ def _within(attack: Any, mask: Tensor) -> Any:
     names = {field.name for field in fields(attack) if field.init} if is_dataclass(attack) else set[str]()
     changed: dict[str, Any] = {}
     if "norm" in names:
-        # An attack by patches puts what it is given under a patch again.
+        # A patch attack wraps the norm it is given in a patched norm again.
         changed["norm"] = Masked(attack.norm.inside, mask)
     elif "attack" in names:
         changed["attack"] = _within(attack.attack, mask)
     elif "attacks" in names:
         changed["attacks"] = tuple(_within(each, mask) for each in attack.attacks)
     else:
-        raise ValueError(f"expected an attack that can be given a norm, got {type(attack).__name__}: it knows no masks")
+        raise ValueError(f"expected an attack that can be given a norm, got {type(attack).__name__}: no mask support")
     return replace(attack, **changed)
 
 
 @dataclass(frozen=True, eq=False)
 class MaskedEach(MadeOfOne):
-    """An attack with a mask of its own for each image; see :func:`masked_each`.
+    """An attack with a separate mask for each image; see :func:`masked_each`.
 
     Example:
         >>> from attacks import PGD
@@ -78,8 +78,7 @@ class MaskedEach(MadeOfOne):
         Images with the same mask are attacked together.
 
         Raises:
-            ValueError: As those do, and if the masks are not as many as the images, or one of them does not fit or
-                allows nothing.
+            ValueError: As those do, and if there is not one mask per image, or a mask does not fit or allows nothing.
             AttackError: For images on which the attack failed.
         """
         check_call(self, eps, seed)
@@ -99,14 +98,14 @@ class MaskedEach(MadeOfOne):
 
 
 def masked_each(attack: Attack, masks: Tensor) -> MaskedEach:
-    """The attack, with a mask of its own for each image.
+    """Give an attack a separate mask for each image.
 
     Args:
-        attack: As for :func:`masked`.
+        attack: An attack, as for :func:`masked`.
         masks: What may change in each image (N, ...), as for :class:`attacks.norms.masked.Masked`.
 
     Raises:
-        ValueError: If the masks are no tensor (N, ...).
+        ValueError: If the masks are not a tensor (N, ...).
 
     Example:
         >>> from attacks import PGD, Untargeted

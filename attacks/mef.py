@@ -1,4 +1,4 @@
-"""Maximin expected flatness: along flat regions."""
+"""Maximin expected flatness: seeks flat regions."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -19,20 +19,20 @@ from attacks.searches.track import Survivors
 
 @dataclass(frozen=True, kw_only=True)
 class MEF:
-    """Momentum steps along the mean gradient of neighbours, each moved a little as its last gradients say.
+    """Takes momentum steps along the mean gradient of neighbours, each shifted slightly by its previous gradients.
 
-    A candidate in a wide, flat region that fools this network is more likely to lie in one that fools another. Into
-    such regions leads the worst that is found near each of many neighbours. Where that is, their gradients in the steps
-    before tell, so that no further passes are needed.
+    A candidate in a wide, flat region that fools this network is more likely to fool another one. Such regions are
+    found by following the worst point near each of many neighbours. Their gradients in the previous steps show where
+    that point lies, so that no extra passes are needed.
 
     References:
         Qiu et al., Boosting adversarial transferability with low-cost optimization via maximin expected flatness
         <https://arxiv.org/abs/2405.16181>, 2024.
 
     Deviations:
-        Any goal. Half as many steps by default, as the other attacks here make. Neighbours stay in [0, 1]. In L2 they
-        are drawn from a ball and moved by steps of its norm, and nothing of a step is spent on values that would leave
-        [0, 1].
+        Any goal. By default half as many steps, as many as the other attacks here take. Neighbours stay in [0, 1]. In
+        L2 they are drawn from a ball and moved by steps of that norm, and no part of a step is spent on values that
+        would leave [0, 1].
 
     Example:
         >>> import torch
@@ -61,9 +61,9 @@ class MEF:
     radius: float = 2.0
     """Largest distance of a neighbour as a multiple of ``eps``."""
     inner_step: float = 0.15
-    """Mean distance by which the values of a neighbour are then moved, as a fraction of ``eps``."""
+    """Mean distance by which the values of a neighbour are then shifted, as a fraction of ``eps``."""
     inner_decay: float = 0.9
-    """Weight of the earlier directions of a neighbour; they are subtracted."""
+    """Weight of a neighbour's earlier directions, which are subtracted."""
     loss: str = "ce"
     """Name of the loss in :data:`attacks.losses.LOSSES`."""
 
@@ -100,6 +100,6 @@ class MEF:
 
 
 def _unit(gradient: Tensor, norm: Norm) -> Tensor:
-    """Gradients (n, ...) with values of mean size 1 where each has the budget to itself, else of size 1."""
+    """Gradients (n, ...) scaled to a mean absolute value of 1 where each value has its own budget, else to norm 1."""
     size = gradient.abs().flatten(1).mean(1) if norm.per_value else norm.measure(gradient)
     return gradient / column(size, gradient).clamp_min(1e-30)

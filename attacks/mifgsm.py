@@ -1,4 +1,4 @@
-"""Momentum iterative FGSM: made to fool other models too."""
+"""Momentum iterative FGSM: perturbations that transfer."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -16,13 +16,13 @@ from attacks.searches.momentum import begin, descend
 
 @dataclass(frozen=True, kw_only=True)
 class MIFGSM:
-    """Gradient steps with momentum, which carries them past the peculiarities of one model.
+    """Takes gradient steps with momentum, which carries them past the peculiarities of one model.
 
     References:
         Dong et al., Boosting adversarial attacks with momentum <https://arxiv.org/abs/1710.06081>, 2018.
 
     Deviations:
-        Any goal. In L2 nothing of a step is spent on values that would leave [0, 1].
+        Any goal. In L2 no part of a step is spent on values that would leave [0, 1].
 
     Example:
         >>> import torch
@@ -49,14 +49,14 @@ class MIFGSM:
     loss: str = "ce"
     """Name of the loss in :data:`attacks.losses.LOSSES`."""
     early_stop: bool = False
-    """Whether an image is done at the first step that fools this model. Other models are fooled by what this one is
-    sure about, so all steps are made."""
+    """Whether an image is done at the first step that fools this model. Candidates that this model misclassifies
+    confidently transfer better, so by default all steps are taken."""
 
     def __post_init__(self) -> None:
         check_parameters(self)
 
     def __call__(self, model: Model, x: Tensor, goal: Goal, *, eps: float | Tensor, seed: int = 0) -> Tensor:
-        """See :class:`attacks.protocols.BudgetAttack`; nothing is drawn."""
+        """See :class:`attacks.protocols.BudgetAttack`; uses no random numbers."""
         check_call(self, eps, seed)
         active, gradient = begin(self, model, x, goal, eps, LOSSES[self.loss])
 

@@ -15,9 +15,9 @@ from attacks.searches.track import Survivors
 
 @dataclass(frozen=True, kw_only=True)
 class Noise:
-    """Random points of the ball, until one meets the goal. Needs no gradient.
+    """Tries random points in the ball until one meets the goal. Needs no gradient.
 
-    A number quoted for an attack means little if noise of the same size does as well.
+    An attack's success rate means little if noise of the same size does as well.
 
     Example:
         >>> import torch
@@ -36,7 +36,7 @@ class Noise:
     norm: Norm = Linf()
     """The norm in which ``eps`` is measured."""
     draws: int = 100
-    """Random points tried for each image."""
+    """Number of random points tried for each image."""
 
     def __post_init__(self) -> None:
         check_parameters(self)

@@ -21,20 +21,20 @@ from attacks.searches.track import Survivors
 
 @dataclass(frozen=True, kw_only=True)
 class Patch:
-    """Puts a patch of any colours at a random place of each image; where it does not fool there, at the next place.
+    """Optimises a patch of any colours at a random place on each image, and at the next place if it does not fool.
 
-    What it may do is bounded by the share of the image, not by a norm, so it is a minimum-norm attack in form only: a
-    success counts as many changed values as the patch has. Its norm is :class:`attacks.Patched`, which lets whoever
-    judges know that one patch of that share covers all that was changed. With an ``eps`` it changes no more values than
-    that within the patch. Each image has a patch of its own, made for the place where it is; for one that works at any
-    place, turned and scaled, on one image or on many, see :class:`attacks.UniversalPatch`.
+    The perturbation is bounded by a share of the image, not by a norm, so this is a minimum-norm attack in form only:
+    the size of a success is the number of values in the patch. Its norm is :class:`attacks.Patched`, which lets a judge
+    check that one patch of that share covers every change. With an ``eps`` it changes no more values than that within
+    the patch. Each image has its own patch, made for its place; for a patch that works at any place, rotated and
+    scaled, on one image or on many, see :class:`attacks.UniversalPatch`.
 
     References:
         Brown et al., Adversarial patch <https://arxiv.org/abs/1712.09665>, 2017; Karmon et al., LaVAN: localized and
-        visible adversarial noise <https://arxiv.org/abs/1801.02608>, 2018, for a patch of one image at one place.
+        visible adversarial noise <https://arxiv.org/abs/1801.02608>, 2018, for a patch on one image at one place.
 
     Deviations:
-        Steps have one length for all values and momentum, as in :class:`attacks.MIFGSM`, and get shorter.
+        Steps have the same length for all values, use momentum as in :class:`attacks.MIFGSM`, and get shorter.
 
     Example:
         >>> from attacks import Untargeted
@@ -52,13 +52,13 @@ class Patch:
     norms: ClassVar[tuple[str, ...]] = ("l0",)
 
     norm: Norm = L0()
-    """The norm in which ``eps`` is measured where there is one; made one of patches."""
+    """The norm in which ``eps``, if given, is measured; it is turned into a patched norm."""
     share: float = 0.05
-    """Largest share of the image that the patch covers, above 0, at most 1; at least one pixel is covered."""
+    """Largest share of the image the patch may cover, above 0, at most 1; at least one pixel is covered."""
     shape: str = "square"
     """Shape of the patch: square or circle."""
     places: int = 3
-    """Most places that are tried on an image, each drawn for the image, one after the other."""
+    """Largest number of places tried on an image, one after another; each image draws its own."""
     steps: int = 60
     """Number of gradient steps at each place."""
     step_size: float = 0.1
@@ -76,7 +76,7 @@ class Patch:
         """See :class:`attacks.protocols.MinNormAttack`. Images are (N, C, H, W).
 
         Raises:
-            ValueError: As all attacks do, and if the images have no room for the patch.
+            ValueError: As all attacks do, and if the images are too small for the patch.
         """
         check_call(self, eps, seed)
         check_planes(self, x)
@@ -88,7 +88,7 @@ class Patch:
         return active.finish(active.x)
 
     def _descend(self, active: Survivors, side: int, seed: int, place: int) -> None:
-        """Look for a patch at one place of each image; images that are fooled leave."""
+        """Look for a patch at one place on each image; images that are fooled leave."""
         x, ids = active.x, active.goal.ids
         height, width = x.shape[2:]
         room = torch.tensor([height - side + 1, width - side + 1], device=x.device)
@@ -108,5 +108,5 @@ class Patch:
         active.retire(x_adv, met(active.goal, forward(active.model, x_adv, active.goal)))
 
     def _kept(self, active: Survivors, x_adv: Tensor) -> Tensor:
-        """Candidates (n, C, H, W) within their budgets, where they have any."""
+        """Candidates (n, C, H, W) within their budgets, if they have one."""
         return active.ball.nearest(x_adv) if bool(active.eps.isfinite().all()) else x_adv

@@ -23,10 +23,10 @@ from attacks.searches.track import Survivors
 
 @dataclass(frozen=True, kw_only=True)
 class PDPGD:
-    """Descends the margin by Adam, and shrinks every change by what its size costs: the Lagrangian of the search.
+    """Minimises the margin with Adam, and shrinks every change by a proximal step: the Lagrangian of the search.
 
-    The multiplier, by which the margin weighs more than the size, rises while an image is not fooled and falls while
-    it is. In L2, whose size has a gradient, Adam descends margin and size together: the paper's PDGD.
+    The multiplier, which weighs the margin against the size, rises while an image is not fooled and falls while it is.
+    In L2, whose size has a gradient, Adam minimises margin and size together: the paper's PDGD.
 
     References:
         Matyasko and Chau, PDPGD: primal-dual proximal gradient descent adversarial attack
@@ -35,12 +35,12 @@ class PDPGD:
 
     Deviations:
         Not in Linf; in L1 and L0 the proximal step has a closed form, value by value, where the paper iterates. For L0
-        the size that costs is the sum of the changes to the power 2/3, which tells small changes from none, as a count
-        does, and still pulls at large ones. The step's metric is Adam's but for a floor: Adam moves a value of next to
-        no gradient as far as any other, and Adam's metric would shrink it to nothing in the same step, so that it is
-        never tried. The floor falls, and the search ends in Adam's metric. From 600 steps on there are two searches,
-        each of half the steps; in the second steps are longer and the floor stays. The last candidates are looked at
-        too, and the line search at the end of L2 and L1 is added.
+        the penalised size is the sum of the changes to the power 2/3, which distinguishes small changes from none, as a
+        count does, and still shrinks large ones. The proximal step uses Adam's metric with a floor: Adam moves a value
+        with almost no gradient as far as any other, and Adam's plain metric would shrink it to nothing in the same
+        step, so that it would never be tried. The floor falls, so that the search ends in Adam's metric. From 600 steps
+        on there are two searches of half the steps each; in the second, steps are longer and the floor stays constant.
+        The last candidates are evaluated too, and a line search is added at the end in L2 and L1.
 
     Example:
         >>> from attacks import Untargeted
@@ -56,20 +56,20 @@ class PDPGD:
     norms: ClassVar[tuple[str, ...]] = ("l2", "l1", "l0")
 
     norm: Norm = L1()
-    """The norm that is made small."""
+    """The norm to minimise."""
     steps: int = 1000
     """Number of gradient steps."""
     step_size: float = 0.2
-    """Length of the first step, image units a value; falls to a hundredth exponentially. In the second search, and
-    where there is only one, steps are twice as long."""
+    """Length of the first step, image units per value; falls to a hundredth exponentially. In the second search, or if
+    there is only one, steps are twice as long."""
     dual_step: float = 0.1
-    """By how much the logarithm of the multiplier moves in the first step; falls to a tenth."""
+    """Change of the multiplier's logarithm in the first step; falls to a tenth."""
     multiplier: float = 100.0
-    """Weight of the margin at first, where that of the size is 1."""
+    """Initial weight of the margin, relative to a weight of 1 for the size."""
     floor: float = 0.5
-    """Floor of the proximal step's metric, a fraction of its largest value, at most 1; falls to a hundredth of that."""
+    """Floor of the proximal step's metric, as a fraction of its largest value, at most 1; falls to a hundredth."""
     search_steps: int = 10
-    """Halvings, at the end, of the line between the image and the point found."""
+    """Number of bisections, at the end, of the line between the image and the point found."""
 
     def __post_init__(self) -> None:
         check_parameters(self)
@@ -79,19 +79,19 @@ class PDPGD:
     def __call__(
         self, model: Model, x: Tensor, goal: Goal, *, eps: float | Tensor | None = None, seed: int = 0
     ) -> Tensor:
-        """See :class:`attacks.protocols.MinNormAttack`; nothing is drawn."""
+        """See :class:`attacks.protocols.MinNormAttack`; uses no random numbers."""
         check_call(self, eps, seed)
         active = Survivors.of(self, model, x, goal, eps, seed)
         if not len(active):
             return active.found
         best = Nearest(active.x, self.norm, active.eps)
         self.walk(active, best)
-        if not self.norm.grain:  # where changes are counted, as many values are changed on the way back to the image
+        if not self.norm.grain:  # where the norm counts changes, moving back towards the image changes no fewer values
             pull_back(active, best, self.search_steps)
         return active.finish(best)
 
     def walk(self, active: Survivors, best: Nearest) -> None:
-        """The one search or the two, from the images; nearer points go into ``best``."""
+        """Run the one or two searches from the images; nearer points go into ``best``."""
         if self.steps < _ENOUGH:
             self._search(active, best, self.steps, _LONGER * self.step_size, self.floor, 0.01)
         else:
@@ -100,7 +100,7 @@ class PDPGD:
             self._search(active, best, again, _LONGER * self.step_size, _FLOOR, 1)
 
     def _search(self, active: Survivors, best: Nearest, steps: int, length: float, floor: float, fall: float) -> None:
-        """One descent from the images: length of the first step, floor at first, to what fraction it falls."""
+        """One descent from the images: length of the first step, initial floor, and the fraction to which it falls."""
         adam, delta = Adam(active.x), torch.zeros_like(active.x)
         dual = torch.full_like(active.eps, math.log(self.multiplier))
         weight = logistic(dual)
@@ -112,7 +112,7 @@ class PDPGD:
             rate = length * 0.01**done
             if shrink := _SHRINK.get(self.norm.name):
                 delta = delta - rate * adam.step(at.gradient)
-                # The worth of a value's step, in units of the margin, is what Adam divided it by.
+                # The value of a step, in units of the margin, is what Adam divided it by.
                 metric = torch.maximum(adam.scale, column(floor * fall**done * Linf().measure(adam.scale), delta))
                 delta = shrink(delta, rate * column((1 - weight) / weight, delta) / metric)
             else:
@@ -125,15 +125,15 @@ class PDPGD:
 
 
 _FARTHEST = math.log(1e6)
-"""The greatest distance of the multiplier's logarithm from 0."""
+"""Largest absolute value of the multiplier's logarithm."""
 _ENOUGH = 600
-"""Steps that are enough for two searches: with fewer than half of them the multiplier does not settle."""
+"""Smallest number of steps for two searches: with fewer than half of them the multiplier does not settle."""
 _LONGER, _FLOOR = 2.0, 0.2
-"""How many times as long steps are in the second search, or in the only one; and the second one's constant floor."""
+"""Factor by which steps are longer in the second or only search; and the constant floor of the second one."""
 _SHRINK = {"l1": soft, "l0": firm}
-"""Norm -> its proximal step, value by value: only these two have one in closed form, L0 by way of the power 2/3; the
-size of the others has a gradient."""
+"""Norm -> its proximal step, value by value: only these two have one in closed form, L0 by means of the power 2/3; the
+size in the others has a gradient."""
 
 
 def _smooth_hinge(logits: Tensor, goal: Goal) -> Tensor:
-    return -logsigmoid(-goal.margin(logits))  # torch's softplus rounds by the place in the batch
+    return -logsigmoid(-goal.margin(logits))  # torch's softplus rounds differently by position in the batch

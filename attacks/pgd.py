@@ -15,7 +15,7 @@ from attacks.searches.track import Survivors
 
 @dataclass(frozen=True, kw_only=True)
 class PGD:
-    """Steps down the loss, each brought back into the ball and into [0, 1].
+    """Descends the loss, projecting every step onto the ball and [0, 1].
 
     ``x <- P(x - relative_step * eps * steepest(gradient of the loss))``
 
@@ -26,8 +26,8 @@ class PGD:
 
     Deviations:
         An image is done at the first step that meets the goal, not after the last. The margin is the default loss,
-        because it does not saturate; ``loss="ce"`` is the paper's. In L2 and L1 nothing of a step is spent on
-        values that would leave [0, 1].
+        because it does not saturate; ``loss="ce"`` is the paper's. In L2 and L1 no part of a step is spent on values
+        that would leave [0, 1].
 
     Example:
         >>> import torch
@@ -51,7 +51,7 @@ class PGD:
     relative_step: float = 0.0625
     """Length of a step as a fraction of ``eps``: 40 of them reach 2.5 times as far as needed."""
     random_start: bool = True
-    """Whether to start at a random point of the ball."""
+    """Whether to start at a random point in the ball."""
     loss: str = "margin"
     """Name of the loss in :data:`attacks.losses.LOSSES`."""
 

@@ -1,4 +1,4 @@
-"""The contract between models, attacks and whoever calls them."""
+"""The contract between models, attacks and their callers."""
 
 from collections.abc import Mapping
 from typing import Literal, Protocol
@@ -11,27 +11,27 @@ from attacks.norms import Norm
 Kind = Literal["budget", "minimum norm"]
 """A budget attack is given an ``eps``; a minimum-norm attack looks for the smallest perturbation."""
 Access = Literal["gradients", "scores", "decisions", "nothing"]
-"""The most that an attack asks of a model: its gradients, its logits, whether the goal is met, or not even that."""
+"""The most that an attack needs from a model: its gradients, its logits, whether the goal is met, or not even that."""
 Search = Literal["many steps", "for transfer", "one step", "in one place", "blind"]
-"""How an attack finds its candidates: by many steps, each guided by the model's answer to the last; by such steps,
-but so that other models are fooled too, at the cost of this one; by one step; by many steps in one part of the image
-alone, so that what it misses says nothing about the rest; or by changes that do not depend on the model, of which it
-keeps those that fool."""
+"""How an attack finds its candidates: by many steps, each guided by the model's answer to the previous one; by such
+steps chosen to transfer to other models, at some cost on this one; by one step; by many steps within one part of the
+image, so that a failure says nothing about the rest; or by changes that do not depend on the model, of which it keeps
+those that fool."""
 Precision = Literal["bfloat16", "float32", "exact"]
-"""The roughest arithmetic that an attack can take its gradients from, where a model has faster forms: half precision,
-good enough for a budget attack; float32 rounded differently than by the model, good enough for the way to a boundary if
-the model confirms what is found there; or that of the model itself, which an attack gets that declares nothing."""
+"""The coarsest arithmetic from which an attack can take its gradients, where a model has faster forms: half precision,
+good enough for a budget attack; float32 rounded differently from the model, good enough for the way to a boundary if
+the model confirms what is found there; or that of the model itself, the default for an attack that declares nothing."""
 
 
 class Model(Protocol):
     """Any callable from images to logits; normalisation, if any, happens inside.
 
-    One with an attribute ``quick_form``, a faster model for gradients that may be rough, and ``exact_form``, one whose
-    answers differ by rounding alone, is made by :func:`attacks.standins.fast.fast`. What wraps a model exposes it as
-    its attribute ``wrapped``, so that :func:`attacks.queries.modes.check_mode` sees the networks inside.
+    :func:`attacks.standins.fast.fast` builds models with the attributes ``quick_form``, a faster model for approximate
+    gradients, and ``exact_form``, one whose answers differ only by rounding. A wrapper exposes its model as the
+    attribute ``wrapped``, so that :func:`attacks.queries.modes.check_mode` sees the networks inside.
 
-    A model that fails when its images require a gradient, or whose answer has none, is one without a gradient. Answers
-    that hold the logits in another way are understood too, see :func:`attacks.queries.answers.read_logits`.
+    A model that fails when its images require a gradient, or whose output has none, counts as one without gradients.
+    Outputs that hold the logits in another form are understood too, see :func:`attacks.queries.answers.read_logits`.
 
     Example:
         >>> import torch
@@ -57,12 +57,12 @@ class BudgetAttack(Protocol):
 
     @property
     def kind(self) -> Kind:
-        """Which of the two kinds it is; a class attribute will do."""
+        """Which of the two kinds it is; may be a class attribute."""
         ...
 
     @property
     def norms(self) -> tuple[str, ...]:
-        """Names of the norms it is made for; a class attribute will do."""
+        """Names of the norms it supports; may be a class attribute."""
         ...
 
     @property
@@ -71,18 +71,17 @@ class BudgetAttack(Protocol):
         ...
 
     def __call__(self, model: Model, x: Tensor, goal: Goal, *, eps: float | Tensor, seed: int = 0) -> Tensor:
-        """Return candidates within ``eps`` of ``x`` and within [0, 1]; whether they succeed is for others to judge.
+        """Return candidates within ``eps`` of ``x`` and within [0, 1]; whether they succeed is for the caller to judge.
 
-        Images that already meet the goal are returned unchanged. The model, its mode, weights and gradients are
-        left as they were; one with batch norms in training mode, which every pass would change, is refused. Images do
-        not influence each other: what is drawn and decided for one depends on ``seed``, its id and the model's answers
-        about it alone. (Those of a large network may be rounded differently at another batch size, and so may
-        candidates.)
+        Images that already meet the goal are returned unchanged. The model's mode, weights and gradients are left
+        unchanged; a model with batch norms in training mode, which every pass would change, is rejected. Images do not
+        influence each other: random draws and decisions for one depend only on ``seed``, its id and the model's answers
+        about it. (Those of a large network may be rounded differently at another batch size, and so may candidates.)
 
         Args:
             model: Images in [0, 1] -> logits.
             x: Images (N, ...), float32 or float64, in [0, 1].
-            goal: What counts as fooled, for these N images.
+            goal: Success criterion for these N images.
             eps: Largest allowed size of a perturbation in the attack's norm, image units; a number or (N,).
             seed: The seed of all random draws.
 
@@ -91,7 +90,7 @@ class BudgetAttack(Protocol):
 
         Raises:
             ValueError: If the images, the goal, ``eps`` or the model's output are not as above.
-            AttackError: If it could not be carried out on some of the images.
+            AttackError: If the attack could not be carried out on some of the images.
         """
         ...
 
@@ -108,12 +107,12 @@ class MinNormAttack(Protocol):
 
     @property
     def kind(self) -> Kind:
-        """Which of the two kinds it is; a class attribute will do."""
+        """Which of the two kinds it is; may be a class attribute."""
         ...
 
     @property
     def norms(self) -> tuple[str, ...]:
-        """Names of the norms it is made for; a class attribute will do."""
+        """Names of the norms it supports; may be a class attribute."""
         ...
 
     @property
@@ -129,21 +128,21 @@ class MinNormAttack(Protocol):
         Args:
             model: Images in [0, 1] -> logits.
             x: Images (N, ...), float32 or float64, in [0, 1].
-            goal: What counts as fooled, for these N images.
-            eps: Look no further than this; None: as far as it takes.
+            goal: Success criterion for these N images.
+            eps: Largest distance to search; None: no limit.
             seed: The seed of all random draws.
 
         Returns:
-            Images shaped like ``x``; where nothing was found the original image.
+            Images shaped like ``x``; the original image where nothing was found.
 
         Raises:
-            ValueError, AttackError: As a budget attack does.
+            ValueError, AttackError: As for a budget attack.
         """
         ...
 
 
 class AttackError(RuntimeError):
-    """An attack could not be carried out on some images: nothing is known about these. The others are done.
+    """An attack failed on some images, about which nothing is known. The others are finished.
 
     Args:
         x_adv: Candidates (N, ...) for all images, the original ones where the attack failed.

@@ -1,4 +1,4 @@
-"""A minimum-norm attack made of a budget attack: bisection over ``eps``, image by image."""
+"""A minimum-norm attack built from a budget attack: bisection over ``eps``, image by image."""
 
 from dataclasses import dataclass
 
@@ -20,7 +20,7 @@ from attacks.searches.track import Survivors
 
 @dataclass(frozen=True)
 class EpsSearch(MadeOfOne):
-    """A budget attack, called again and again with another ``eps``; see :func:`binary_search_eps`.
+    """A budget attack called repeatedly with different ``eps``; see :func:`binary_search_eps`.
 
     Example:
         >>> from attacks import PGD
@@ -31,7 +31,7 @@ class EpsSearch(MadeOfOne):
     attack: BudgetAttack
     """The attack, which is given an ``eps`` for each image."""
     steps: int = 10
-    """Calls of the attack."""
+    """Number of calls of the attack."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -73,7 +73,7 @@ class EpsSearch(MadeOfOne):
 
 
 def binary_search_eps(attack: BudgetAttack, steps: int = 10) -> EpsSearch:
-    """A minimum-norm attack made of a budget attack: bisection over ``eps``, for each image on its own.
+    """Build a minimum-norm attack from a budget attack: bisection over ``eps``, separately for each image.
 
     The first ``eps`` is 1/64 of the largest perturbation that [0, 1] allows, and is doubled until the image is
     fooled; then the interval between the largest ``eps`` that failed and the size of the smallest perturbation found
@@ -81,10 +81,10 @@ def binary_search_eps(attack: BudgetAttack, steps: int = 10) -> EpsSearch:
 
     Args:
         attack: A budget attack.
-        steps: Calls of the attack, doublings included.
+        steps: Number of calls of the attack, including doublings.
 
     Raises:
-        ValueError: If the attack is a minimum-norm attack already, or ``steps`` is no whole number from 1.
+        ValueError: If the attack is a minimum-norm attack already, or ``steps`` is not a whole number of at least 1.
 
     Example:
         >>> from attacks import PGD, Linf, Untargeted

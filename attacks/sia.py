@@ -1,4 +1,4 @@
-"""Structure invariant attack: on images in changed blocks."""
+"""Structure invariant attack: transforms image blocks."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -15,27 +15,27 @@ from attacks.searches.draws import uniform
 from attacks.searches.momentum import descend_over_copies
 
 NOISE = 16 / 255
-"""Largest noise on a block."""
+"""Largest noise added to a block."""
 DOWN, ACROSS, UPSIDE_DOWN, MIRRORED, TURNED, DIMMED, NOISY = range(7)
-"""What happens to a block: it is moved down or across, around its edges; is mirrored top to bottom, left to right, or
-both; is dimmed; or gets noise."""
+"""Change of a block: it is shifted vertically or horizontally, wrapping around; is mirrored top to bottom, left to
+right, or both; is dimmed; or gets noise."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SIA:
-    """Momentum steps along gradients at images whose blocks are each changed in another way.
+    """Takes momentum steps along gradients at images whose blocks are each transformed in a different way.
 
-    Every block of a copy is moved around its own edges, mirrored, turned by half, dimmed, or gets noise; the picture as
-    a whole keeps its structure.
+    Every block of a copy is shifted around its own edges, mirrored, rotated by 180 degrees, dimmed, or gets noise; the
+    image as a whole keeps its structure.
 
     References:
         Wang et al., Structure invariant transformation for better adversarial transferability
         <https://arxiv.org/abs/2309.14700>, 2023.
 
     Deviations:
-        Any goal. Every image and copy draws its own blocks. Of the paper's ten changes these seven, as in the authors'
-        code since: blocks are not made smaller and larger again, nor do they lose frequencies or values. In L2
-        nothing of a step is spent on values that would leave [0, 1].
+        Any goal. Every image and copy draws its own blocks. Only seven of the paper's ten transforms, as in the
+        authors' later code: blocks are not rescaled, and do not lose frequencies or values. In L2 no part of a step is
+        spent on values that would leave [0, 1].
 
     Example:
         >>> import torch
@@ -77,7 +77,7 @@ class SIA:
         count = 3 * self.blocks**2 + 2 * (self.blocks - 1)
 
         def change(x: Tensor, ids: Tensor, draw: int) -> Tensor:
-            # The numbers of a copy are followed by its noise.
+            # The decisions of a copy are followed by its noise.
             random = uniform(seed, ids, 2 * draw, (count,))
             noise = uniform(seed, ids, 2 * draw + 1, x.shape[1:]).to(x)
             return change_blocks(x, random, noise, self.blocks)
@@ -86,12 +86,12 @@ class SIA:
 
 
 def change_blocks(x: Tensor, random: Tensor, noise: Tensor, blocks: int) -> Tensor:
-    """Cut images by straight lines at random, and change every block in one of seven ways.
+    """Cut images along random straight lines, and change every block in one of seven ways.
 
     Args:
         x: Images (n, C, H, W).
-        random: Uniform numbers in [0, 1) that decide (n, 3 * blocks^2 + 2 * (blocks - 1)): kind, distance and dimming
-            of each block, then the lines.
+        random: Uniform numbers in [0, 1), (n, 3 * blocks^2 + 2 * (blocks - 1)): kind, distance and dimming of each
+            block, then the lines.
         noise: Uniform numbers in [0, 1), shaped like ``x``.
         blocks: Number of blocks along each side.
 
@@ -123,13 +123,13 @@ def change_blocks(x: Tensor, random: Tensor, noise: Tensor, blocks: int) -> Tens
 
 
 def _moved(strips: Strips, kind: Tensor, distances: Tensor, which: tuple[int, int, int], dim: int) -> Tensor:
-    """The row or column (n, H, W) from which each place is filled, by the kind of its block.
+    """The row or column (n, H, W) from which each position is filled, by the kind of its block.
 
     Args:
         strips: Strips along this side.
-        kind: Kind of each place's block (n, H, W).
-        distances: How far it is moved, as a fraction of the block (n, H, W).
-        which: The kind that moves along this side, and the two that mirror it.
+        kind: Kind of each position's block (n, H, W).
+        distances: Shift of each position, as a fraction of the block (n, H, W).
+        which: The kind that shifts along this side, and the two that mirror it.
         dim: Dimension of the other side.
     """
     offset, start, length = (part.unsqueeze(dim) for part in (strips.offset, strips.start, strips.length))

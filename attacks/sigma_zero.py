@@ -21,7 +21,7 @@ from attacks.searches.track import Survivors
 
 @dataclass(frozen=True, kw_only=True)
 class SigmaZero:
-    """Descends the margin and a smooth count of changed values, and drops the changes below a threshold.
+    """Minimises the margin plus a smooth count of changed values, and drops changes below a threshold.
 
     The threshold of an image rises while it is fooled and falls while it is not. The smooth count of a perturbation d
     of D values is the mean of ``d**2 / (d**2 + sigma)``.
@@ -31,7 +31,7 @@ class SigmaZero:
         <https://arxiv.org/abs/2402.01879>, 2025.
 
     Deviations:
-        The last candidates are looked at too, which costs one more forward pass.
+        The last candidates are evaluated too, which costs one more forward pass.
 
     Example:
         >>> from attacks import Untargeted
@@ -47,17 +47,17 @@ class SigmaZero:
     norms: ClassVar[tuple[str, ...]] = ("l0",)
 
     norm: Norm = L0()
-    """The norm that is made small."""
+    """The norm to minimise."""
     steps: int = 300
     """Number of gradient steps."""
     step_size: float = 1.0
-    """Length of the first step, image units a value; falls to a tenth along a cosine."""
+    """Length of the first step, image units per value; falls to a tenth along a cosine."""
     sigma: float = 1e-3
-    """How sharply the smooth count tells changed from unchanged, image units squared."""
+    """Sharpness of the smooth count between changed and unchanged values, image units squared."""
     threshold: float = 0.3
-    """The threshold at first, image units."""
+    """Initial threshold, image units."""
     threshold_step: float = 0.01
-    """By how much the threshold moves, as a fraction of the step length."""
+    """Amount by which the threshold moves, as a fraction of the step length."""
 
     def __post_init__(self) -> None:
         check_parameters(self)
@@ -65,7 +65,7 @@ class SigmaZero:
     def __call__(
         self, model: Model, x: Tensor, goal: Goal, *, eps: float | Tensor | None = None, seed: int = 0
     ) -> Tensor:
-        """See :class:`attacks.protocols.MinNormAttack`; nothing is drawn."""
+        """See :class:`attacks.protocols.MinNormAttack`; uses no random numbers."""
         check_call(self, eps, seed)
         active = Survivors.of(self, model, x, goal, eps, seed)
         if not len(active):
@@ -75,7 +75,7 @@ class SigmaZero:
         return active.finish(best)
 
     def walk(self, active: Survivors, best: Nearest) -> None:
-        """The steps, from the images; nearer points go into ``best``."""
+        """Run the steps from the images; nearer points go into ``best``."""
         adam = Adam(active.x)
         delta, threshold = torch.zeros_like(active.x), torch.full_like(active.eps, self.threshold)
         for step in range(self.steps):

@@ -21,20 +21,19 @@ from attacks.searches.track import Survivors
 
 @dataclass(frozen=True, kw_only=True)
 class SparseRS:
-    """Exchanges some of the changed values for others and keeps what lowers the loss. Needs no gradient.
+    """Swaps some of the changed values for others and keeps swaps that lower the loss. Needs no gradient.
 
-    Changed values are black or white; which they are is random, and so are the values that are exchanged. Fewer and
-    fewer are exchanged at a time.
+    Changed values are black or white at random, and the values to swap are random too. Fewer and fewer are swapped at a
+    time.
 
     References:
         Croce et al., Sparse-RS: a versatile framework for query-efficient sparse black-box adversarial attacks
         <https://arxiv.org/abs/2006.12834>, AAAI 2022.
 
     Deviations:
-        A value of one channel is what is exchanged and counted, as :class:`attacks.L0` counts; in the paper it is a
-        pixel with all its channels. Each image draws its own exchanges. A value that is black already becomes white,
-        and the other way round. The margin is the default loss for every goal; the paper takes ``loss="ce"`` for
-        targeted ones.
+        Single values of one channel are swapped and counted, as in :class:`attacks.L0`; in the paper, whole pixels with
+        all their channels. Each image draws its own swaps. A value that is black already becomes white, and the other
+        way round. The margin is the default loss for every goal; the paper uses ``loss="ce"`` for targeted ones.
 
     Example:
         >>> from attacks import Untargeted
@@ -52,9 +51,9 @@ class SparseRS:
     norm: Norm = L0()
     """The norm in which ``eps`` is measured."""
     steps: int = 5000
-    """Queries, after the one that looks at the clean image."""
+    """Number of queries, not counting the one for the clean image."""
     initial_fraction: float = 0.8
-    """Share of the changed values that the first exchanges take, at most 1."""
+    """Fraction of the changed values swapped at first, at most 1."""
     loss: str = "margin"
     """Name of the loss in :data:`attacks.losses.LOSSES`."""
 
@@ -72,7 +71,7 @@ class SparseRS:
 
 
 def scatter(active: Survivors, seed: int) -> Tensor:
-    """Where the search starts (n, ...): ``eps`` random values, black or white.
+    """Starting points of the search (n, ...): ``eps`` random values, black or white.
 
     Example:
         >>> from attacks import Untargeted
@@ -86,11 +85,11 @@ def scatter(active: Survivors, seed: int) -> Tensor:
 
 
 def schedule(steps: int, initial_fraction: float) -> list[float]:
-    """Share of the changed values that each exchange takes: it falls at given parts of the way.
+    """Fraction of the changed values swapped in each query: it falls at fixed parts of the search.
 
     Args:
-        steps: Queries, with the one that looks at the start.
-        initial_fraction: The first share.
+        steps: Number of queries, including the one for the start.
+        initial_fraction: The initial fraction.
 
     Example:
         >>> schedule(5, 0.6)
@@ -108,19 +107,19 @@ def search(
     *,
     reach: int = 0,
 ) -> Tensor:
-    """The queries of the attack, for the active images; those that get fooled leave.
+    """Run the queries of the attack on the active images; those that are fooled leave.
 
     Args:
         active: The images and their budgets.
-        x_adv: Where to start (n, ...), within the budgets; asked about first.
-        shares: Share of each budget that is exchanged in each query.
+        x_adv: Starting points (n, ...), within the budgets; queried first.
+        shares: Fraction of each budget that is swapped in each query.
         seed: The seed of all random draws.
         loss: The loss of the goal.
-        reach: Pixels; every second exchange changes values that are no further than this from changed ones, along
-            either axis. 0: none does, as in the paper.
+        reach: Pixels; every second swap changes only values no further than this from changed ones, along either axis.
+            0: no such swaps, as in the paper.
 
     Returns:
-        For the images still active, the points with the lowest loss.
+        The points with the lowest loss, for the images still active.
     """
     x_best, best = x_adv.clone(), active.x.new_full((len(active),), torch.inf)
     for step, share in enumerate((0.0, *shares)):
@@ -151,12 +150,12 @@ _PARTS = (
     (0.8, 15),
     (1.0, 20),
 )
-"""Up to this part of the way exchanges take the initial share divided by this."""
+"""Up to this part of the search, swaps take the initial fraction divided by this."""
 
 
 def _near(changed: Tensor, reach: int) -> Tensor:
-    """Whether the pixel of each value is no further than ``reach`` from one that is changed, bool (n, ...)."""
-    if changed.ndim > 4:  # of volumes nothing is said
+    """Whether the pixel of each value is within ``reach`` of a changed one, bool (n, ...)."""
+    if changed.ndim > 4:  # undefined for volumes
         return torch.zeros_like(changed)
     pixels = changed.reshape(len(changed), *[1] * (4 - changed.ndim), *changed.shape[1:]).any(1, keepdim=True)
     near = _spread(_spread(pixels, reach, 2), reach, 3)
@@ -164,7 +163,7 @@ def _near(changed: Tensor, reach: int) -> Tensor:
 
 
 def _spread(mask: Tensor, reach: int, axis: int) -> Tensor:
-    """Where a mask is true no further than ``reach`` places away along an axis, in a tenth of the time of pooling."""
+    """Dilate a mask by ``reach`` places along an axis, in a tenth of the time of pooling."""
     spread, places = mask.clone(), mask.shape[axis]
     for shift in range(1, min(reach, places - 1) + 1):
         rest = places - shift

@@ -20,18 +20,18 @@ from attacks.searches.track import Survivors
 
 @dataclass(frozen=True, kw_only=True)
 class Spatial:
-    """Tries rotations and shifts, and of those that fool returns the one that changes the values least.
+    """Tries rotations and shifts, and returns the one that fools with the smallest change of values.
 
-    What it may do is bounded by an angle and a length, not by a norm: a shift by one pixel is hardly seen and yet far
-    away in every norm. So it is a minimum-norm attack in form only. Without an ``eps`` it tells whether any of the
-    rotations and shifts fools the model; the sizes of its perturbations are not to be held against other attacks'.
+    The change is bounded by an angle and a length, not by a norm: a shift by one pixel is hardly visible and yet far
+    away in every norm. So this is a minimum-norm attack in form only. Without an ``eps`` it tells whether any of the
+    rotations and shifts fools the model; do not compare the sizes of its perturbations with those of other attacks.
     With an ``eps`` it returns no image further away than that. Needs no gradient.
 
     References:
         Engstrom et al., Exploring the landscape of spatial robustness <https://arxiv.org/abs/1712.02779>, 2019.
 
     Deviations:
-        The nearest success in the norm is returned; the paper takes the one of the highest loss.
+        The nearest success in the norm is returned; the paper takes the one with the highest loss.
 
     Example:
         >>> from attacks import Untargeted
@@ -49,17 +49,17 @@ class Spatial:
     norms: ClassVar[tuple[str, ...]] = ("linf", "l2", "l1", "l0")
 
     norm: Norm = Linf()
-    """The norm in which the nearest is chosen, and ``eps`` measured where there is one."""
+    """The norm in which the nearest image is chosen and ``eps``, if given, is measured."""
     max_rotation: float = 30.0
-    """Largest angle either way, degrees."""
+    """Largest rotation angle either way, degrees."""
     max_translation: float = 0.1
     """Largest shift in each direction, as a fraction of the image's side."""
     rotations: int = 31
-    """Angles tried, evenly spaced; 1: none but zero."""
+    """Number of angles tried, evenly spaced; 1: only zero."""
     translations: int = 5
-    """Shifts tried in each of the two directions, evenly spaced; 1: none but zero."""
+    """Number of shifts tried in each of the two directions, evenly spaced; 1: only zero."""
     grid: bool = True
-    """Whether all combinations are tried, or else as many random ones."""
+    """Whether to try all combinations, or the same number of random ones."""
 
     def __post_init__(self) -> None:
         check_parameters(self)
@@ -81,7 +81,7 @@ class Spatial:
         return active.finish(best)
 
     def _moves(self, seed: int, ids: Tensor) -> Iterator[Tensor]:
-        """Rotation, shift down, shift right, as fractions of the largest: (n, 3) in [-1, 1], one after the other."""
+        """Yield rotation, shift down, shift right, as fractions of the largest: (n, 3) in [-1, 1]."""
         turns, shifts = _evenly(self.rotations), _evenly(self.translations)
         for draw, move in enumerate(torch.cartesian_prod(turns, shifts, shifts)):
             if self.grid:

@@ -19,22 +19,22 @@ from attacks.searches.track import Survivors
 
 @dataclass(frozen=True, kw_only=True)
 class SPGD:
-    """Steps down the loss with a perturbation for every value, and a mask that says which ``eps`` of them count.
+    """Optimises a perturbation of every value, and a mask that selects which ``eps`` of them are applied.
 
     The perturbation follows the sign of the gradient. The mask holds a real number for each value: it follows the
-    gradient that its sigmoid has, and the ``eps`` largest are applied. A mask that has chosen the same values for a
-    while is drawn anew.
+    gradient that its sigmoid has, and the ``eps`` largest are applied. A mask that has selected the same values for a
+    while is redrawn.
 
     References:
         Zhong et al., Towards efficient training and evaluation of robust models against l0 bounded adversarial
         perturbations <https://arxiv.org/abs/2405.05075>, ICML 2024.
 
     Deviations:
-        A value of one channel is what is masked and counted, as :class:`attacks.L0` counts; in the paper it is a pixel
-        with all its channels. The margin is the default loss, because it does not saturate; ``loss="ce"`` is the
-        paper's. Whether a mask has stalled is each image's own affair, and steps are counted that do not follow each
-        other, which the authors' code does as long as any mask of the batch stalls. There a new mask also takes the
-        last step of the old one.
+        Single values of one channel are masked and counted, as in :class:`attacks.L0`; in the paper, whole pixels with
+        all their channels. The margin is the default loss, because it does not saturate; ``loss="ce"`` is the paper's.
+        Whether a mask has stalled is decided separately for each image, and stalled steps need not be consecutive; the
+        authors' code counts that way as long as any mask of the batch stalls. There a new mask also takes the last step
+        of the old one.
 
     Example:
         >>> from attacks import Untargeted
@@ -55,13 +55,13 @@ class SPGD:
     steps: int = 300
     """Number of gradient steps."""
     step_size: float = 0.25
-    """Length of the perturbation's steps, image units a value."""
+    """Length of the perturbation's steps, image units per value."""
     mask_step: float = 0.25
     """L2 length of the mask's steps, as a multiple of the square root of the number of values."""
     patience: int = 3
-    """Steps that chose the same values as the step before, after which an image's mask is drawn anew."""
+    """Number of steps that select the same values as the previous step, after which an image's mask is redrawn."""
     projected: bool = False
-    """Whether only the values that count move on; if not, the perturbation of all others does as well."""
+    """Whether only the selected values are updated; if not, the perturbation of all others is too."""
     loss: str = "margin"
     """Name of the loss in :data:`attacks.losses.LOSSES`."""
 
@@ -76,15 +76,15 @@ class SPGD:
 
 
 def descend(active: Survivors, attack: SPGD, seed: int) -> Tensor:
-    """The steps of the attack, for the active images; those that get fooled leave.
+    """Run the steps of the attack on the active images; those that are fooled leave.
 
     Args:
-        active: The images, their budgets, and the aim that is descended.
+        active: The images, their budgets, and the aim to descend.
         attack: The attack's parameters.
         seed: The seed of all random draws.
 
     Returns:
-        For the images still active, the last points.
+        The last points, for the images still active.
     """
     shape, loss = active.x.shape[1:], LOSSES[attack.loss]
     start = 2 * uniform(seed, active.goal.ids, 0, shape).to(active.x) - 1
@@ -117,17 +117,17 @@ def _drawn(active: Survivors, seed: int, step: int) -> Tensor:
 
 
 def _largest(active: Survivors, mask: Tensor) -> Tensor:
-    """The values whose mask is largest, ``eps`` of each image: bool (n, ...)."""
-    # Not by the sigmoid, at whose end large numbers are one.
+    """The ``eps`` values of each image whose mask is largest, bool (n, ...)."""
+    # Not by the sigmoid, which rounds all large numbers to one.
     least = column(flat(mask).amin(1), mask) if len(mask) else mask
     return active.norm.project(mask - least + 1, active.eps) > 0
 
 
 def _in_box(x: Tensor, delta: Tensor) -> Tensor:
-    """Perturbations (n, ...) cut to what [0, 1] allows."""
+    """Perturbations (n, ...) clipped to what [0, 1] allows."""
     return (x + delta).clamp_(0, 1) - x
 
 
 def _applied(x: Tensor, delta: Tensor, chosen: Tensor) -> Tensor:
-    """The images (n, ...) with the perturbation of the chosen values alone."""
+    """The images (n, ...) with the perturbation of the selected values only."""
     return torch.where(chosen, x + delta, x).clamp_(0, 1)

@@ -22,10 +22,10 @@ from attacks.searches.track import Survivors
 
 @dataclass(frozen=True, kw_only=True)
 class Square:
-    """Changes a random square at a time and keeps what lowers the loss; the squares shrink. Needs no gradient.
+    """Changes one random square at a time and keeps changes that lower the loss; squares shrink. Needs no gradient.
 
-    In Linf every value of the square moves to the same end of its range; in L2 the square receives a smooth bump,
-    paid for with the perturbation of another square.
+    In Linf every value of the square moves to the same end of its range; in L2 the square receives a smooth bump, paid
+    for by removing the perturbation of another square.
 
     References:
         Andriushchenko et al., Square attack: a query-efficient black-box adversarial attack via random search
@@ -34,8 +34,8 @@ class Square:
     Deviations:
         Each image draws its own squares. A square that would change nothing is drawn with the opposite sign. The
         schedule of sizes is stretched to ``steps``, as in AutoAttack. Images without rows or channels count as having
-        one; where an image is too low for a square the patch is a rectangle of the same area. The margin is the default
-        loss for every goal; the paper takes ``loss="ce"`` for targeted ones.
+        one; where an image is not high enough for a square the patch is a rectangle of the same area. The margin is the
+        default loss for every goal; the paper uses ``loss="ce"`` for targeted ones.
 
     Example:
         >>> from attacks import Untargeted
@@ -53,9 +53,9 @@ class Square:
     norm: Norm = Linf()
     """The norm in which ``eps`` is measured."""
     steps: int = 5000
-    """Queries, after the one that looks at the clean image."""
+    """Number of queries, not counting the one for the clean image."""
     initial_fraction: float = 0.8
-    """Share of the image's area that the first squares cover, at most 1."""
+    """Fraction of the image's area that the first squares cover, at most 1."""
     loss: str = "margin"
     """Name of the loss in :data:`attacks.losses.LOSSES`."""
 
@@ -76,7 +76,7 @@ class Square:
 
 
 def scatter(active: Survivors, seed: int) -> Tensor:
-    """Where the search starts (n, ...): stripes for Linf, tiles for L2, all of the budget spent.
+    """Starting points of the search (n, ...): stripes for Linf, tiles for L2, using the whole budget.
 
     Example:
         >>> from attacks import Untargeted
@@ -91,11 +91,11 @@ def scatter(active: Survivors, seed: int) -> Tensor:
 
 
 def schedule(steps: int, initial_fraction: float) -> list[float]:
-    """Share of the image that each square covers: halved at given parts of the way.
+    """Fraction of the image that each square covers: halved at fixed parts of the search.
 
     Args:
-        steps: Queries, with the one that looks at the start.
-        initial_fraction: The first share.
+        steps: Number of queries, including the one for the start.
+        initial_fraction: The initial fraction.
 
     Example:
         >>> schedule(4, 0.8)
@@ -108,17 +108,17 @@ def schedule(steps: int, initial_fraction: float) -> list[float]:
 def search(
     active: Survivors, x_adv: Tensor, fractions: Sequence[float], seed: int, loss: Loss = margin
 ) -> tuple[Tensor, Tensor]:
-    """The queries of the attack, for the active images; those that get fooled leave.
+    """Run the queries of the attack on the active images; those that are fooled leave.
 
     Args:
         active: The images and their budgets.
-        x_adv: Where to start (n, ...); asked about first.
-        fractions: Share of the image that each square covers.
+        x_adv: Starting points (n, ...); queried first.
+        fractions: Fraction of the image that each square covers.
         seed: The seed of all random draws.
         loss: The loss of the goal.
 
     Returns:
-        For the images still active, the points with the lowest loss, and that loss (n,).
+        The points with the lowest loss, and that loss (n,), for the images still active.
     """
     _, move = _MOVES[active.norm.name]
     x_best, best = x_adv.clone(), active.x.new_full((len(active),), torch.inf)
@@ -149,7 +149,7 @@ class _Draw(NamedTuple):
     step: int
 
     def take(self, like: Tensor, *shape: int) -> Tensor:
-        """Uniform numbers in [0, 1), (n, *shape), of the type of ``like``."""
+        """Uniform numbers in [0, 1), (n, *shape), with the dtype of ``like``."""
         return uniform(self.seed, self.ids, self.step, shape).to(like)
 
 
@@ -164,7 +164,7 @@ def _signs(fraction: Tensor) -> Tensor:
 
 
 def _sides(fraction: float, height: int, width: int, least: int = 1) -> tuple[int, int]:
-    """Height and width of a square that covers a fraction of the image, or of a rectangle where it is too high."""
+    """Height and width of a square that covers a fraction of the image, or of a rectangle if it would be too high."""
     side = max(round(math.sqrt(fraction * height * width)), least)
     if side <= min(height, width):
         return side, side
@@ -173,14 +173,14 @@ def _sides(fraction: float, height: int, width: int, least: int = 1) -> tuple[in
 
 
 def _place(corner: Tensor, sides: tuple[int, int], x: Tensor) -> Tensor:
-    """Rectangles with their corner at random, ``corner`` (n, 2) in [0, 1): where in a flat plane their values lie.
+    """Indices, in a flattened plane, of rectangles with a random corner, ``corner`` (n, 2) in [0, 1).
 
     Returns:
         int64 (n, C, values of the rectangle).
     """
     places = []
     for i, size in enumerate(x.shape[2:]):
-        # Rounding makes the edges half as likely as the rest, which is worth some queries.
+        # Rounding makes the edges half as likely as the rest, which saves some queries.
         first = (corner[:, i] * (size - sides[i])).round().long()
         places.append(first.unsqueeze(1) + torch.arange(sides[i], device=x.device))
     rows, columns = places
@@ -222,7 +222,7 @@ def _tiles(norm: Norm, x: Tensor, eps: Tensor, draw: _Draw) -> Tensor:
 
 
 def _bump(norm: Norm, x: Tensor, x_best: Tensor, eps: Tensor, fraction: float, draw: _Draw) -> Tensor:
-    """L2, step: a bump in one square, with all that another square had and what is left of the budget."""
+    """L2, step: a bump in one square, funded by all of another square's perturbation and the unused budget."""
     _, channels, height, width = x.shape
     random = draw.take(x, 5 + channels)
     odd = (side + 1 - side % 2 for side in _sides(fraction, height, width, least=3))
@@ -240,7 +240,7 @@ def _bump(norm: Norm, x: Tensor, x_best: Tensor, eps: Tensor, fraction: float, d
 
 
 def _filled(norm: Norm, x: Tensor, delta: Tensor, eps: Tensor) -> Tensor:
-    """The perturbation with length ``eps``, as nearly as [0, 1] allows, added to ``x``."""
+    """``x`` plus the perturbation scaled to length ``eps``, as nearly as [0, 1] allows."""
     for _ in range(3):
         delta = (x + norm.steepest(delta, eps.flatten())).clamp_(0, 1) - x
     return (x + delta).clamp_(0, 1)
@@ -253,7 +253,7 @@ def _length(delta: Tensor) -> Tensor:
 
 
 def _bumps(height: int, width: int, like: Tensor) -> tuple[Tensor, Tensor]:
-    """A hill beside a valley, of length 1, (height, width); split along one axis and, in a square, the other."""
+    """A hill next to a valley, of length 1, (height, width); split along one axis and, in a square, the other."""
     if height < width:
         lying = _bumps(width, height, like)[0].T
         return lying, lying
@@ -264,7 +264,7 @@ def _bumps(height: int, width: int, like: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _pyramid(height: int, width: int, like: Tensor) -> Tensor:
-    """A bump of length 1, falling from its middle: at distance d 1/(d+1)^2 + 1/(d+2)^2 + ... up to the far edge."""
+    """A bump of length 1, falling off from its centre: 1/(d+1)^2 + 1/(d+2)^2 + ... at distance d, to the far edge."""
     rows, columns = ((torch.arange(n, device=like.device) - n // 2).abs() for n in (height, width))
     distance = torch.maximum(rows.unsqueeze(1), columns)
     terms = torch.arange(1, max(height, width) // 2 + 2, device=like.device).to(like).pow(-2)

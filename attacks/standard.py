@@ -1,4 +1,4 @@
-"""The standard verdict: a worst case at small cost."""
+"""The standard verdict: a worst case at low cost."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -26,88 +26,90 @@ from attacks.standard_by_answers import by_answers, by_decisions, change_squares
 from attacks.standard_descents import LONG, Rivals, descend_from_random, from_outside
 
 BOUNDARY = {"l2": 50}
-"""Norm -> steps along the boundary; in the others there are none."""
+"""Norm -> number of steps along the boundary; other norms have none."""
 STRAIGHT = 2
-"""A margin is straight if it falls by between a half and this many times as much as the gradient at the image says."""
+"""A margin counts as straight if it falls by between half and this many times the amount that the gradient at the image
+predicts."""
 FEW = 3
-"""Rivals that are tried one after the other; the rest of them side by side."""
+"""Number of rivals tried one after another; the rest are tried side by side."""
 SURE = 0.75
-"""Share of the clean margin above which an image leaves after the first rival, or counts as on a plateau."""
+"""Fraction of the clean margin above which an image leaves after the first rival, or counts as on a plateau."""
 PATIENCE = 5
-"""Hops that an image gets, however high its margin, where that is not straight."""
+"""Number of hops an image gets, however high its margin, if that is not straight."""
 HOP, LATER, LONGER = 10, 28, 2
-"""Gradient steps of a hop, hops after which they are more, and how many times as many."""
+"""Gradient steps per hop, number of hops after which they increase, and by what factor."""
 POLISH, FINE = 20, 0.25
-"""Hops after which squares and short steps follow, and the first of these steps, as a fraction of the budget."""
+"""Number of hops after which squares and short steps follow, and length of the first of these steps, as a fraction of
+the budget."""
 LEAD = 2
-"""Gradients count as masked where squares lowered the margin by more than this many times as much."""
+"""Gradients count as masked where squares lowered the margin by more than this factor of what gradients did."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Standard:
-    """A parameter-free worst case: what AutoAttack finds, for a fraction of its cost.
+    """A parameter-free worst case: finds what AutoAttack finds, at a fraction of its cost.
 
-    Every step works on the images that the steps before did not fool, and an image is done the moment it is fooled:
+    Every step works on the images that the previous steps did not fool, and an image is done as soon as it is fooled:
 
-    1. descend the margin from the image itself; in L2 also follow the boundary from beyond, as FMN does;
+    1. descend the margin from the image itself; in L2 also follow the boundary, as FMN does;
     2. change a few random squares, without gradients;
-    3. descend the margin to the nearest rival classes, one after the other, from a random point. An image where the
-       first descent and a later one end at the lowest margin leaves if after the first rival this is above 3/4 of the
-       clean image's, after the next ones 1/2, 1/3: where descents from different points agree there is little else to
-       be found; after three rivals every image leaves that is above 1/2. But none whose margin hardly fell, or by
-       less than half or more than twice of what the gradient at the image says: there the network is not nearly
-       linear, and another point may tell otherwise. Nor one where squares got further than gradients. Then descend,
-       for fewer steps, to all other rivals at once, and where the margin is still above 3/4, as on a plateau, to all
-       of them from outside;
-    4. change more squares where a few did nearly as much as gradients, or gradients hardly anything;
-    5. hop from basin to basin: kick the best point, walk down again, at first once, later many times side by side and
+    3. descend the margin to the nearest rival classes, one after another, from a random point. If the first descent and
+       a later one end at the same lowest margin, there is little else to find, so the image leaves if that margin is
+       above 3/4 of the clean image's after the first rival, above 1/2 or 1/3 after the next ones; after three rivals,
+       every image above 1/2 leaves. Images are kept if their margin hardly fell, or fell by less than half or more than
+       twice what the gradient at the image predicts: there the network is far from linear, and another point may show
+       otherwise. They are also kept if squares got further than gradients. Then descend, for fewer steps, to all other
+       rivals at once, and where the margin is still above 3/4, as on a plateau, to all of them from outside;
+    4. change more squares where a few did nearly as much as gradients, or where gradients did hardly anything;
+    5. hop from basin to basin: kick the best point and descend again, once at first, later many times side by side and
        twice as far; after twenty hops also change squares of the best point and descend from there in short steps. An
-       image takes part as long as its margin is below 1/2, after two hops 1/3, after four 1/4 ... of the clean
-       image's: hopeless ones leave at once (after five hops where the network is not nearly linear), those that
-       nearly fall stay to the end;
-    6. descend the cross-entropy and the margin of probabilities for long;
+       image takes part as long as its margin is below 1/2, after two hops 1/3, after four 1/4 ... of the clean image's:
+       images far from fooled leave at once (after five hops where the network is far from linear), those that are
+       nearly fooled stay to the end;
+    6. run long descents of the cross-entropy and of the margin of probabilities;
     7. come from outside: descend the margin to each rival class, all at once, in a ball three times as large, then in
-       one twice as large, then within the budget, where this path often ends in another basin than one that starts
-       there;
-    8. where squares got much further than gradients, which is the mark of masked gradients, change squares for long.
+       one twice as large, then within the budget. This path often ends in a different basin than one that starts within
+       the budget;
+    8. where squares got much further than gradients, the sign of masked gradients, run a long random search over
+       squares.
 
-    In L1, where few steps do not find the few values that count, descents come from outside, and later ones are long
-    (:func:`attacks.standard_in_l1.fool`): an image that is left out early costs 510 passes, one that nearly falls up
-    to 6,200. In L0 changed values are exchanged for others (:func:`attacks.standard_in_l0.fool`): along the gradient,
-    also towards rival classes, at random as in :class:`attacks.SparseRS` but closer together, and both after random
-    kicks; then come both forms of :class:`attacks.SPGD`. There an image that is left out early costs 880 passes, one
-    that nearly falls up to 9,700.
+    In L1, where a few steps do not find the few values that matter, descents come from outside, and later ones are long
+    (:func:`attacks.standard_in_l1.fool`): an image that leaves early costs 510 passes, one that is nearly fooled up to
+    6,200. In L0 changed values are exchanged for others (:func:`attacks.standard_in_l0.fool`): along the gradient, also
+    towards rival classes; at random as in :class:`attacks.SparseRS` but closer together; and both after random kicks.
+    Both forms of :class:`attacks.SPGD` follow. There an image that leaves early costs 880 passes, one that is nearly
+    fooled up to 9,700.
 
-    Where there are more than ten classes, the nearest rivals are those that a linear model of the network has nearest,
-    which takes up to 100 passes more.
+    With more than ten classes, the nearest rivals are those nearest in a linear model of the network, which takes up to
+    100 more passes.
 
-    An image that is left out early costs 84 passes (in L2 187), most of those that it does not fool fewer than 500 (in
-    L2 1,300), one that nearly falls up to 5,700 (AutoAttack: about 9,900 each), one with masked gradients 4,000 more.
+    An image that leaves early costs 84 passes (in L2 187), most images that are not fooled fewer than 500 (in L2
+    1,300), one that is nearly fooled up to 5,700 (AutoAttack: about 9,900 each), one with masked gradients 4,000 more.
 
-    No model is refused for what it hides. Of probabilities it takes the logarithm. Without a gradient it changes
-    squares for long, and where no square changes the margin, as with a model that names its first class and no more, it
-    goes by decisions alone (random noise and :class:`attacks.HopSkipJump`, up to 13,000 passes). Such a verdict is
-    weaker than one by gradients: the trust flags M4 and M6 say so, and :class:`attacks.Adaptive` looks for a way
-    around what hides the gradient.
+    Models that mask gradients or logits are attacked too. Probabilities are replaced by their logarithms. Without a
+    gradient, the attack runs a long random search over squares, and where no square changes the margin, as with a model
+    that returns only its top class, it is decision-based (random noise and :class:`attacks.HopSkipJump`, up to 13,000
+    passes). Such a verdict is weaker than a gradient-based one: the trust flags M4 and M6 say so, and
+    :class:`attacks.Adaptive` looks for a way around what masks the gradient.
 
     References:
         Croce and Hein, Reliable evaluation of adversarial robustness with an ensemble of diverse parameter-free
         attacks <https://arxiv.org/abs/2003.01690>, 2020 (AutoAttack). Liu et al., Practical evaluation of adversarial
-        robustness via adaptive auto attack <https://arxiv.org/abs/2203.05154>, 2022: leaving out hopeless images.
-        Gao et al., Fast and reliable evaluation of adversarial robustness with minimum-margin attack
-        <https://arxiv.org/abs/2206.07314>, 2022: the order of targets. Croce and Hein, Mind the box: l1-APGD for sparse
-        adversarial attacks on image classifiers <https://arxiv.org/abs/2103.01208>, 2021: budgets that shrink. Melamed
-        et al., MALT powers up adversarial attacks <https://arxiv.org/abs/2407.02240>, 2024: rivals among many classes.
-        Xie et al., Towards million-scale adversarial robustness evaluation with stronger individual attacks
-        <https://arxiv.org/abs/2411.15210>, 2024: the margin of probabilities.
-        Boender and Rinnooy Kan, Bayesian stopping rules for multistart global optimization methods
-        <https://doi.org/10.1007/BF02591684>, 1987: to stop once the same minimum is found again.
+        robustness via adaptive auto attack <https://arxiv.org/abs/2203.05154>, 2022: leaving out images that are
+        unlikely to be fooled. Gao et al., Fast and reliable evaluation of adversarial robustness with minimum-margin
+        attack <https://arxiv.org/abs/2206.07314>, 2022: the order of targets. Croce and Hein, Mind the box: l1-APGD for
+        sparse adversarial attacks on image classifiers <https://arxiv.org/abs/2103.01208>, 2021: shrinking budgets.
+        Melamed et al., MALT powers up adversarial attacks <https://arxiv.org/abs/2407.02240>, 2024: rivals among many
+        classes. Xie et al., Towards million-scale adversarial robustness evaluation with stronger individual attacks
+        <https://arxiv.org/abs/2411.15210>, 2024: the margin of probabilities. Boender and Rinnooy Kan, Bayesian
+        stopping rules for multistart global optimization methods <https://doi.org/10.1007/BF02591684>, 1987: stopping
+        once the same minimum is found again.
 
     Deviations:
-        It is none of these: the short descents are APGD's, on the margin alone, and hops take the place of FAB and of
-        long descents. Whether an image is left out depends on that image alone, and the rule is simpler than the
-        Bayesian one: the lowest margin, to a tenth, at first and again. In L1 values are changed in place of squares
-        (:func:`attacks.standard_in_l0.explore`), and on images with more than three dimensions there are none.
+        A combination, identical to none of these: the short descents are APGD's, on the margin alone, and hops replace
+        FAB and long descents. Whether an image is left out depends only on that image, and the rule is simpler than the
+        Bayesian one: the same lowest margin, to within a tenth, found twice. In L1 single values are changed instead of
+        squares (:func:`attacks.standard_in_l0.explore`), and images with more than three dimensions get no squares.
 
     Example:
         >>> import torch
@@ -128,13 +130,14 @@ class Standard:
     norm: Norm = Linf()
     """The norm in which ``eps`` is measured."""
     steps: int = 15
-    """Gradient steps of each descent."""
+    """Number of gradient steps of each descent."""
     targets: int = 9
-    """Rival classes that are aimed at."""
+    """Number of rival classes to aim at."""
     queries: int = 200
-    """Squares of step 4; an eighth of them in step 2, twenty times as many where gradients are masked or missing."""
+    """Number of squares in step 4; an eighth of that in step 2, twenty times as many if gradients are masked or
+    missing."""
     rounds: int = 150
-    """Hops of ten gradient steps each; later ones of twenty count twice."""
+    """Number of hops of ten gradient steps each; later ones of twenty count twice."""
 
     def __post_init__(self) -> None:
         check_parameters(self)
@@ -159,7 +162,7 @@ class Standard:
             return standard_in_l1.fool(active, best, seeds, self)
         straight = self._descend(active, best)
         rivals, masked = self._try_rivals(active, best, seeds, straight)
-        active.precision = "exact"  # a rounded gradient decides nothing among those left
+        active.precision = "exact"  # a rounded gradient would not decide between those left
         for done, kicks in rounds(self.rounds):
             leave(active, best, 1 / (2 + done / 2), ~masked & (straight | (done >= PATIENCE)))
             longer = LONGER if done >= LATER else 1
@@ -174,12 +177,12 @@ class Standard:
         return active.finish(best.of(active))
 
     def _without_gradients(self, model: Model, x: Tensor, goal: Goal, eps: float | Tensor, seed: int) -> Tensor:
-        """The attack on a model that gives scores or decisions alone."""
+        """The attack on a model that gives only scores or decisions."""
         active = Survivors.of(self, model, x, goal, eps, seed)
         return by_answers(active, Lowest(active), self.queries, (derive(seed, i) for i in count(1)))
 
     def _descend(self, active: Survivors, best: Lowest) -> Tensor:
-        """Step 1. Gives where the network is nearly linear within the budget, bool (N,)."""
+        """Run step 1; return where the network is nearly linear within the budget, bool (N,)."""
         best.look(active, descend(active, active.x, margin, self.steps))
         promise, fall = torch.minimum(_promise(active), best.clean), best.clean - best.margin
         if (steps := BOUNDARY.get(self.norm.name)) and len(active):
@@ -189,7 +192,7 @@ class Standard:
     def _try_rivals(
         self, active: Survivors, best: Lowest, seeds: Iterator[int], straight: Tensor
     ) -> tuple[Rivals, Tensor]:
-        """Steps 2 to 4. Gives the rivals, and where gradients are masked, bool (N,)."""
+        """Run steps 2 to 4; return the rivals, and where gradients are masked, bool (N,)."""
         squares, rivals = Lowest(active), Rivals(active, best, self.targets)
         change_squares(active, squares, self.queries // 8, seeds)
         legs, first, others = [(1, 2 * self.steps // 3)], range(min(FEW, self.targets)), range(FEW, self.targets)
@@ -214,7 +217,7 @@ class Standard:
 
 
 def _promise(active: Survivors) -> Tensor:
-    """By how much the margin of each image would fall within its budget if it went on as at the image (N,)."""
+    """Amount by which a linear model at each image predicts its margin to fall within the budget (N,)."""
     promise = torch.zeros_like(active.found.flatten(1)[:, 0])
     if len(active):
         promise[active.rows] = active.eps * active.norm.dual(active.slope(active.x, margin).gradient)

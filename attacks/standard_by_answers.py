@@ -1,4 +1,4 @@
-"""What the standard verdict does without gradients: by scores, and where these tell nothing, by decisions."""
+"""The standard verdict without gradients: score-based, and decision-based where scores carry no information."""
 
 from collections.abc import Iterator
 
@@ -16,11 +16,11 @@ from attacks.square import Square, scatter, schedule, search
 from attacks.standard_in_l0 import explore
 
 WIDE, NARROW = 0.8, 0.1
-"""Share of the image that the first squares cover: those that start anew, and those around a good point."""
+"""Fraction of the image that the first squares cover: from a new start, and around a good point."""
 LONGER = 20
-"""Times as many squares where there are no gradients, or masked ones."""
+"""Factor for the number of squares where gradients are missing or masked."""
 WALK = 15
-"""Steps along the decision boundary."""
+"""Number of steps along the decision boundary."""
 
 
 def change_squares(
@@ -28,8 +28,8 @@ def change_squares(
 ) -> None:
     """Change random squares, in L0 and L1 random values, from a new start or around the best points.
 
-    In L1 there is a new start alone: as many values go to an end of [0, 1] as the budget allows however far they go.
-    On images with more than three dimensions there are no squares.
+    In L1 there is only a new start: as many values are set to 0 or 1 as the budget allows, however far each one moves.
+    Images with more than three dimensions get no squares.
     """
     if active.norm.grain:
         explore(active, best, queries, next(seeds), around_best=around_best)
@@ -56,7 +56,7 @@ def change_squares_for_long(active: Survivors, best: Lowest, queries: int, seeds
 
 
 def by_answers(active: Survivors, best: Lowest, queries: int, seeds: Iterator[int]) -> Tensor:
-    """The attack on a model that gives scores or decisions alone; the whole batch (N, ...)."""
+    """Attack a model that gives only scores or decisions; returns the whole batch (N, ...)."""
     change_squares(active, best, queries, seeds)
     still = best.margin >= best.clean
     by_decisions(active, best, still, queries, next(seeds))
@@ -66,7 +66,7 @@ def by_answers(active: Survivors, best: Lowest, queries: int, seeds: Iterator[in
 
 
 def by_decisions(active: Survivors, best: Lowest, some: Tensor, queries: int, seed: int) -> None:
-    """Random noise, then steps along the decision boundary, for some images of the whole batch, bool (N,)."""
+    """Try random noise, then steps along the decision boundary, for ``some`` images of the batch, bool (N,)."""
     noisy = Noise(norm=active.norm, draws=queries)
     walk = HopSkipJump(norm=active.norm, steps=WALK) if active.norm.name in HopSkipJump.norms else None
     for attack in (noisy, walk):
@@ -75,15 +75,15 @@ def by_decisions(active: Survivors, best: Lowest, some: Tensor, queries: int, se
                 continue
             try:
                 found = attack(part.model, part.x, part.goal, eps=part.eps, seed=seed)
-            except AttackError as error:  # without a start nothing is lost: squares and noise have been tried
+            except AttackError as error:  # without a start nothing is lost: squares and noise were tried
                 found = error.x_adv
             best.look(part, found)
 
 
 def mute(active: Survivors, best: Lowest) -> Tensor:
-    """Whether the model tells of an image no more than its first classes, as far as can be seen: bool (N,).
+    """Whether the model seems to reveal nothing about an image but its top classes, bool (N,).
 
-    Nothing moved its margin so far, and noise as strong as the image changes no more than its sign.
+    Nothing has moved its margin so far, and noise as strong as the image changes only its sign.
     """
     mute = best.margin >= best.clean
     with active.only(mute[active.rows]) as some:

@@ -15,18 +15,20 @@ from attacks.searches.rivals_by_slope import ways_by_slope
 from attacks.searches.track import Survivors
 
 LONG = 100
-"""Gradient steps of the long descents, those of AutoAttack."""
+"""Number of gradient steps of a long descent, as in AutoAttack."""
 OUTSIDE = ((3, 1), (2, 1), (1, 2))
-"""Balls that a path from outside goes through, as multiples of the budget, and its shares of gradient steps there."""
+"""Radii of the balls on a path from outside, as multiples of the budget, and the fraction of gradient steps spent in
+each."""
 MANY = 10
-"""Number of classes above which rivals are ordered by a linear model, and not by their logits alone."""
+"""Number of classes above which rivals are ordered by a linear model instead of by their logits."""
 
 Legs = Sequence[tuple[float, int]]
-"""Legs of a descent: the ball as a multiple of the budget, and the gradient steps; the last is within the budget."""
+"""Legs of a descent: the ball's radius as a multiple of the budget, and its gradient steps; the last leg is within the
+budget."""
 
 
 def from_outside(steps: int) -> Legs:
-    """The legs of a descent of ``steps`` gradient steps, from a ball larger than the budget inwards.
+    """The legs of a descent of ``steps`` gradient steps that starts in a ball larger than the budget.
 
     Example:
         >>> from_outside(60)
@@ -37,7 +39,7 @@ def from_outside(steps: int) -> Legs:
 
 
 def descend_from_random(active: Survivors, best: Lowest, seed: int, loss: Loss, legs: Legs) -> None:
-    """A descent of the aim from a random point of the first leg's ball; better points are stored in ``best``."""
+    """Descend the aim from a random point in the first leg's ball; better points are stored in ``best``."""
     best.look(active, _descend(active, _start(active, legs, seed), loss, legs))
 
 
@@ -50,16 +52,16 @@ def descend_from_copies(
     count: int,
     aims: Callable[[Survivors], Goal] | None = None,
 ) -> None:
-    """The same from ``count`` random points of each image, side by side.
+    """Do the same from ``count`` random points per image, side by side.
 
     Args:
         active: The images that are not fooled yet.
-        best: Their best points so far; better ones are stored in it.
+        best: Best points so far; better ones are stored in it.
         seed: Seed of the points.
-        loss: Loss that is descended.
+        loss: Loss to descend.
         legs: Legs of the descent.
-        count: Number of points of each image.
-        aims: Images -> the aims of their copies, side by side; None: that of the images.
+        count: Number of points per image.
+        aims: Images -> the aims of their copies, side by side; None: the aim of the images.
     """
     for part, crowd, found in side_by_side(active, best, count):
         crowd.aim = crowd.aim if aims is None else aims(part)
@@ -69,12 +71,12 @@ def descend_from_copies(
 class Rivals:
     """The rival classes of the active images, the nearest first, and descents towards them.
 
-    Where there are many classes, those are nearest to which a linear model has the shortest way.
+    With many classes, the nearest are those nearest in a linear model.
 
     Args:
-        active: The images that are to be fooled.
-        best: Their best points so far, from which the order is taken.
-        count: How many rivals are wanted.
+        active: The images to be fooled.
+        best: Best points so far, which determine the order.
+        count: Number of rivals wanted.
     """
 
     def __init__(self, active: Survivors, best: Lowest, count: int) -> None:
@@ -88,7 +90,7 @@ class Rivals:
     def descend(
         self, active: Survivors, best: Lowest, seeds: Iterator[int], legs: Legs, which: range
     ) -> Iterator[None]:
-        """Descend the margin to some of the rivals, one after the other, and pause after each."""
+        """Descend the margin to some of the rivals, one after another, yielding after each."""
         ways = self._of(active)
         for _ in towards(active, (ways[place] for place in which)):
             descend_from_random(active, best, next(seeds), margin, legs)
@@ -119,7 +121,7 @@ def _starts(active: Survivors, legs: Legs, seed: int, count: int) -> Tensor:
 
 
 def _descend(active: Survivors, x_adv: Tensor, loss: Loss, legs: Legs) -> Tensor:
-    """The descent of the aim from ``x_adv`` (n, ...), leg by leg, to the lowest points of the last."""
+    """Descend the aim from ``x_adv`` (n, ...), leg by leg, to the lowest points of the last."""
     for times, steps in legs:
         start = active.norm.within(active.x, x_adv, times * active.eps)
         x_adv = descend(active if times == 1 else active.widened(times), start, loss, steps)

@@ -1,4 +1,4 @@
-"""The standard verdict in L1, where few values count: long descents from outside, and values changed at random."""
+"""The standard verdict in L1, where few values matter: long descents from outside, and random changes of values."""
 
 from collections.abc import Iterator
 
@@ -14,30 +14,31 @@ from attacks.standard_descents import LONG, Rivals, descend_from_copies, descend
 from attacks.standard_in_l0 import Parameters
 
 BRIEF = 40
-"""Gradient steps of the first descents from outside."""
+"""Number of gradient steps of the first descents from outside."""
 FEW = 3
-"""Rivals that are aimed at on the way."""
+"""Number of rivals to aim at."""
 STAGES = ((0.25, 0), (1, 0.5), (4, 1))
-"""Random changes, as multiples of those asked for, and how much of the fall by gradients those before must reach."""
+"""Number of random changes, as multiples of ``queries``, and the fraction of the gradients' progress that the previous
+ones must reach."""
 RESTART = 10
-"""Hops in other norms that cost as much as a long descent."""
+"""Number of hops in other norms that cost as much as a long descent."""
 
 
 def fool(active: Survivors, best: Lowest, seeds: Iterator[int], attack: Parameters) -> Tensor:
-    """The worst case in L1.
+    """Run the steps of :class:`attacks.Standard` in L1.
 
-    1. Descend the margin from the image itself; then the cross-entropy from outside: few steps within the budget do not
-       find the few values that count;
-    2. change values at random, as many as the budget allows however far they go: few times, longer where that lowers
-       the margin by half as much as gradients do, and longer still where by more;
-    3. descend the margin from outside, then to the nearest rival classes, one after the other;
-    4. descend for long, from new points, later many at a time, side by side, and in short steps from the best point. An
+    1. Descend the margin from the image itself; then the cross-entropy from outside: a few steps within the budget do
+       not find the few values that matter;
+    2. change values at random, as many as the budget allows however far they move: a few times at first, more often
+       where that lowers the margin by half as much as gradients do, and even more where it does as much as they do;
+    3. descend the margin from outside, then to the nearest rival classes, one after another;
+    4. run long descents from new points, later many side by side, and in short steps from the best point. An
        image takes part as long as its margin is below 1/2, then 1/7, 1/17, 1/47 of the clean image's;
-    5. descend the margin of probabilities for long, and from outside to all rivals at once.
+    5. run a long descent of the margin of probabilities, and one from outside to all rivals at once.
 
-    An image that is left out early costs 510 passes, one that nearly falls up to 6,200.
+    An image that leaves early costs 510 passes, one that is nearly fooled up to 6,200.
 
-    It is called as :func:`attacks.standard_in_l0.fool` is, and gives back the same.
+    Arguments and return value are those of :func:`attacks.standard_in_l0.fool`.
     """
     best.look(active, descend(active, active.x, margin, attack.steps))
     descend_from_random(active, best, next(seeds), cross_entropy, from_outside(BRIEF))
@@ -47,7 +48,7 @@ def fool(active: Survivors, best: Lowest, seeds: Iterator[int], attack: Paramete
     rivals = Rivals(active, best, attack.targets)
     for _ in rivals.descend(active, best, seeds, from_outside(BRIEF), range(min(FEW, attack.targets))):
         pass
-    active.precision = "exact"  # a rounded gradient decides nothing among those left
+    active.precision = "exact"  # a rounded gradient would not decide between those left
     for done, copies in rounds(attack.rounds // RESTART, growth=2):
         leave(active, best, 1 / (2 + RESTART * done / 2))
         _descend_again(active, best, seeds, done, copies)
@@ -68,7 +69,7 @@ def _change_values(active: Survivors, best: Lowest, queries: int, seeds: Iterato
 
 
 def _descend_again(active: Survivors, best: Lowest, seeds: Iterator[int], done: int, copies: int) -> None:
-    """As many long descents side by side; every second one, counted from the first, on the cross-entropy."""
+    """Run ``copies`` long descents side by side; every second one, counted from the first, on the cross-entropy."""
     for loss, first in ((cross_entropy, 0), (margin, 1)):
         count = len([i for i in range(done, done + copies) if i % 2 == first])
         descend_from_copies(active, best, next(seeds), loss, from_outside(LONG), count)

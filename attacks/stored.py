@@ -1,4 +1,4 @@
-"""An attack whose images are those of files: of 8 bits, for a model that itself rounds them on its way."""
+"""Attacks that return 8-bit images, as files hold them, for models that round their images internally."""
 
 from dataclasses import dataclass
 
@@ -16,12 +16,12 @@ from attacks.queries.plain import not_negative, whole_number
 from attacks.searches.mending import mend
 
 _WHITE = 255
-_ROUNDING = 1e-4  # of float32 values up to 255, with room to spare
+_ROUNDING = 1e-4  # rounding error of float32 values up to 255, with room to spare
 
 
 @dataclass(frozen=True)
 class Stored(MadeOfOne):
-    """An attack that returns images of 8 bits which meet the goal as they are; see :func:`stored`.
+    """An attack that returns 8-bit images that meet the goal as stored; see :func:`stored`.
 
     Example:
         >>> from attacks import TopK
@@ -32,9 +32,9 @@ class Stored(MadeOfOne):
     attack: Attack
     """The attack, of either kind."""
     kappa: float = 1.0
-    """Logits to spare at which the attack aims; 0: none."""
+    """Safety margin of the attack, logits; 0: none."""
     steps: int = 40
-    """Gradients for each number of grey levels that an image may be moved by after the attack, in Linf."""
+    """Number of gradients for each number of grey levels by which an image may be moved after the attack, in Linf."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -74,16 +74,16 @@ class Stored(MadeOfOne):
     def _of_levels(
         self, model: Model, x: Tensor, x_adv: Tensor, goal: Goal, eps: Tensor | None, bound: Tensor
     ) -> Tensor:
-        """Images of 8 bits near those that the attack returned."""
+        """8-bit images near those that the attack returned."""
         moved = (x_adv != x).flatten(1).any(1)
         last = (bound * _WHITE + _ROUNDING).floor().clamp_max(_WHITE)
-        if self.access != "gradients":  # its model has rounded every image that it asked about
+        if self.access != "gradients":  # the model has rounded every image it was queried with
             return on_levels(x, x_adv, last if self.norm.per_value else torch.full_like(last, _WHITE))
         if not self.norm.per_value:
             return quantize(model, x, x_adv, goal, self.norm, eps=eps)
         first = last
         if self.kind == "minimum norm":
-            # Without the margin to spare fewer levels may do than the attack has taken.
+            # Without the safety margin, fewer levels than the attack used may suffice.
             size = (self.norm.measure(x_adv - x) * _WHITE - _ROUNDING).floor()
             first = torch.where(moved, size, last).clamp_min(1).minimum(last)
         found, _ = mend(model, x, x_adv, goal, first, last, steps=self.steps)
@@ -91,21 +91,21 @@ class Stored(MadeOfOne):
 
 
 def stored(attack: Attack, kappa: float = 1.0) -> Stored:
-    """The attack, returning images whose values are multiples of 1/255 and which meet the goal as they are.
+    """Make an attack return images whose values are multiples of 1/255 and that still meet the goal.
 
-    For a model that reads files: it rounds its images, resizes or compresses them in whole numbers, and a perturbation
-    that was found without that is often undone by it. The attack runs on the model's differentiable form, where it has
-    one as ``exact_form``, and aims at ``kappa`` logits more than the goal asks. Then the model itself is asked about
-    images of 8 bits: in Linf they are moved on, a level more at a time, until the goal is met
-    (:func:`attacks.searches.mending.mend`); in other norms :func:`attacks.quantize` stretches the perturbation. What an
-    attack without gradients returns is rounded, since the model that it asks has done so all along.
+    For models that read files: they round, resize or compress images in integers, which often undoes a perturbation
+    found without that. The attack runs on the model's differentiable form, if it has one as ``exact_form``, and aims at
+    ``kappa`` logits more than the goal requires. Then the model itself is queried with 8-bit images: in Linf they are
+    moved further, one level at a time, until the goal is met (:func:`attacks.searches.mending.mend`); in other norms
+    :func:`attacks.quantize` scales up the perturbation. The result of a gradient-free attack is simply rounded, since
+    the model it queried has done so all along.
 
     Args:
         attack: An attack of either kind.
-        kappa: Logits to spare; see :class:`attacks.Spared`.
+        kappa: Safety margin in logits; see :class:`attacks.Spared`.
 
     Raises:
-        ValueError: ``kappa`` is negative.
+        ValueError: If ``kappa`` is negative.
 
     Example:
         >>> from attacks import TopK, Untargeted, straight_through

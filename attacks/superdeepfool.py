@@ -21,18 +21,18 @@ from attacks.searches.track import Survivors
 
 @dataclass(frozen=True, kw_only=True)
 class SuperDeepFool:
-    """Alternates DeepFool with projections onto the normal of the boundary it reached.
+    """Alternates DeepFool with projections onto the normal of the boundary reached.
 
-    At the nearest point of a boundary the line from the image meets it at a right angle. So from the point that
-    DeepFool reached only the part of the perturbation along the boundary's normal is kept, and DeepFool goes on there.
+    At the nearest point of a boundary the line from the image meets it at a right angle. So only the component of
+    DeepFool's perturbation along the boundary's normal is kept, and DeepFool continues from there.
 
     References:
         Abdolahpourrostam et al., Revisiting DeepFool: generalization and improvement
         <https://arxiv.org/abs/2303.12481>, 2023: SDF(infinity, 1).
 
     Deviations:
-        An image is done at the first projection that fools, as there; but the nearest point of all is taken. For the
-        boundaries see :class:`attacks.DeepFool`.
+        An image is done at the first projection that fools, as in the paper, but the nearest point overall is returned.
+        For the boundaries see :class:`attacks.DeepFool`.
 
     Example:
         >>> from attacks import Untargeted
@@ -48,17 +48,17 @@ class SuperDeepFool:
     norms: ClassVar[tuple[str, ...]] = ("l2",)
 
     norm: Norm = L2()
-    """The norm that is made small."""
+    """The norm to minimise."""
     steps: int = 20
-    """Projections, each after a run of DeepFool."""
+    """Number of projections, each after a run of DeepFool."""
     inner_steps: int = 50
-    """Steps of DeepFool at most in each run."""
+    """Largest number of DeepFool steps in each run."""
     candidates: int = 10
-    """Boundaries looked at."""
+    """Number of boundaries considered."""
     overshoot: float = 0.02
-    """By what fraction a step of DeepFool is longer than it needs to be."""
+    """Fraction by which a step of DeepFool is longer than it needs to be."""
     search_steps: int = 10
-    """Halvings, at the end, of the line between the image and the point found."""
+    """Number of bisections, at the end, of the line between the image and the point found."""
 
     def __post_init__(self) -> None:
         check_parameters(self)
@@ -66,7 +66,7 @@ class SuperDeepFool:
     def __call__(
         self, model: Model, x: Tensor, goal: Goal, *, eps: float | Tensor | None = None, seed: int = 0
     ) -> Tensor:
-        """See :class:`attacks.protocols.MinNormAttack`; nothing is drawn."""
+        """See :class:`attacks.protocols.MinNormAttack`; uses no random numbers."""
         check_call(self, eps, seed)
         active = Survivors.of(self, model, x, goal, eps, seed)
         if not len(active):

@@ -21,36 +21,36 @@ from attacks.searches.walkers import FAR, Walkers, corners
 from attacks.standard import Standard
 
 SCOUTS = 4
-"""Walkers sent towards each rival class to see which is near."""
+"""Number of walkers sent towards each rival class to see which is near."""
 SECOND = 8
 """One walker in ``SECOND`` tries the second nearest rival; the others try the nearest."""
 PACE = 10
-"""Generations after which walkers are polished, and an image's progress is checked."""
+"""Number of generations after which walkers are polished, and an image's progress is checked."""
 FINE = (0.02, 0.00005)
-"""Lengths of the first and the last step of a polish, as fractions of ``eps``: coarser ones end beside the minimum."""
+"""Lengths of the first and the last step of a polish, as fractions of ``eps``: coarser ones miss the minimum."""
 EARLY, AHEAD = 100, 50
-"""Generations, from the start and later from now, within which an image must look as if it could be fooled."""
+"""Generations, from the start and later from now, within which an image must be expected to be fooled."""
 NEAR = 0.1
 """An image is nearly fooled if the margin is below this fraction of the clean image's."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Thorough:
-    """Many walkers for each image go downhill, and their children start from mixtures of two of them.
+    """Runs many descents (walkers) per image, and starts new ones from mixtures of two of them.
 
     The images that :class:`attacks.Standard` does not fool go through a memetic search:
 
-    1. Scouts go downhill from random corners of the budget towards each of the nearest rival classes.
-    2. A population goes downhill from other corners, most of it towards the rival that a scout came nearest to.
-    3. In each generation every walker has a child: any share of its values, here and there, comes from the better of
-       two random walkers, and a few mutate to another corner. The child goes downhill, with momentum, in ever shorter
-       steps, and takes its parent's place if it got lower.
-    4. Every ten generations all walkers are polished: they go downhill in very short steps.
-    5. A population ends when at the pace of its last generations it would not fool the image soon. If it came near,
+    1. Scouts descend from random corners of the budget towards each of the nearest rival classes.
+    2. A population descends from other corners, most of it towards the rival that a scout came nearest to.
+    3. In each generation every walker has a child: a random subset of its values comes from the better of two random
+       walkers, and a few values mutate to another corner. The child descends, with momentum, in ever shorter steps, and
+       replaces its parent if it ends lower.
+    4. Every ten generations all walkers are polished: they descend in very short steps.
+    5. A population ends when, at the rate of its last generations, it would not fool the image soon. If it came near,
        another one starts from other corners.
 
-    The margin of a network has very many local minima on the corners of the budget. One walker alone ends in any of
-    them; what several of them have in common, or add to each other, leads to deeper ones.
+    The margin of a network has very many local minima at the corners of the budget. A single walker ends in any of
+    them; combining what several walkers found leads to deeper ones.
 
     References:
         Moscato, On evolution, search, optimization, genetic algorithms and martial arts: towards memetic algorithms,
@@ -60,7 +60,7 @@ class Thorough:
         <https://arxiv.org/abs/1910.09338>, 2019, for trying several rivals.
 
     Deviations:
-        Genetic attacks in the literature ask for scores alone; here every child follows gradients.
+        Genetic attacks in the literature use only scores; here every child follows gradients.
 
     Example:
         >>> from attacks import Untargeted
@@ -80,17 +80,17 @@ class Thorough:
     norm: Norm = Linf()
     """The norm in which ``eps`` is measured."""
     first: Standard = field(default_factory=Standard)
-    """The attack that is tried first, in this attack's norm."""
+    """The attack to try first, in this attack's norm."""
     walkers: int = 64
     """Number of walkers for each image."""
     generations: int = 300
-    """Most generations; few images have more than 100."""
+    """Largest number of generations; few images take more than 100."""
     steps: int = 20
-    """Gradient steps of a child, and of a scout; the first walkers take twice as many."""
+    """Number of gradient steps of a child or a scout; the first walkers take twice as many."""
     targets: int = 9
-    """Rival classes to look at."""
+    """Number of rival classes considered."""
     populations: int = 6
-    """Most populations; a further one for images that the one before came near to fooling."""
+    """Largest number of populations; a further one runs only on images that the previous one nearly fooled."""
 
     def __post_init__(self) -> None:
         check_parameters(self)
@@ -104,13 +104,13 @@ class Thorough:
         if len(active):
             first = replace(self.first, norm=self.norm)
             best.look(active, first(active.model, active.x, active.goal, eps=active.eps, seed=seed))
-            active.precision = "exact"  # a rounded gradient decides nothing among those left
-        with suppress(NoGradientError):  # walkers have nowhere to go; the first attack goes by answers then
+            active.precision = "exact"  # a rounded gradient would not decide between those left
+        with suppress(NoGradientError):  # walkers have nowhere to go; the first attack then uses scores or decisions
             self._populate(active, best, near, seed)
         return active.finish(best.of(active))
 
     def _populate(self, active: Survivors, best: Lowest, near: Tensor, seed: int) -> None:
-        """All populations, as long as there are images that come near to being fooled."""
+        """Run all populations, as long as there are images that are nearly fooled."""
         for population in range(self.populations):
             if not len(active):
                 return
@@ -119,7 +119,7 @@ class Thorough:
             active.give_up(best.margin[active.rows] > near[active.rows], best.of(active))
 
     def _search(self, part: Survivors, best: Tensor, seed: int) -> Tensor:
-        """One population for each of some images, with their best points (n, ...); gives the best point of each."""
+        """Run one population for each of some images from their best points (n, ...); return the best of each."""
         active = Survivors(part.model, part.x, part.goal, self.norm, part.eps)
         walkers = self._settle(active, best, seed)
         before = active.x.new_full((len(active.found),), torch.inf)

@@ -18,19 +18,20 @@ from attacks.searches.momentum import begin, descend
 
 @dataclass(frozen=True, kw_only=True)
 class TIFGSM:
-    """Momentum steps along smoothed gradients.
+    """Takes momentum steps along smoothed gradients.
 
-    Smoothing a gradient with a kernel is, nearly, averaging those of shifted images, so that the result depends less
-    on which region decides in this model.
+    Smoothing a gradient with a kernel approximates averaging the gradients of shifted images, so that the result
+    depends less on which image region this model relies on.
 
     References:
         Dong et al., Evading defenses to transferable adversarial examples by translation-invariant attacks
         <https://arxiv.org/abs/1904.02884>, 2019: TI-MI-FGSM, with the Gaussian kernel.
 
     Deviations:
-        Any goal. A kernel a third as wide by default: of photographs of 224 pixels at 16/255 the paper's fooled other
-        networks less often than momentum alone on one of two networks (.51 against .60), this one more often (.65), and
-        on the other there was no difference. In L2 nothing of a step is spent on values that would leave [0, 1].
+        Any goal. By default the kernel is a third as wide: on photographs of 224 pixels at 16/255, crafted on one of
+        two networks, the paper's kernel fooled other networks less often than momentum alone (.51 against .60), and
+        this one more often (.65); on the other there was no difference. In L2 no part of a step is spent on values that
+        would leave [0, 1].
 
     Example:
         >>> from attacks import Untargeted
@@ -55,7 +56,7 @@ class TIFGSM:
     decay: float = 1.0
     """Weight of the earlier gradients; each gradient is scaled to L1 norm 1."""
     kernel_size: int = 5
-    """Side of the kernel, pixels, odd. The paper's 15, for 299 pixels, is meant for defended networks."""
+    """Side of the kernel, pixels, odd. The paper's 15, for images of 299 pixels, is meant for defended networks."""
     loss: str = "ce"
     """Name of the loss in :data:`attacks.losses.LOSSES`."""
     early_stop: bool = False
@@ -67,7 +68,7 @@ class TIFGSM:
             raise ValueError(f"expected kernel_size of TIFGSM to be odd, got {self.kernel_size}")
 
     def __call__(self, model: Model, x: Tensor, goal: Goal, *, eps: float | Tensor, seed: int = 0) -> Tensor:
-        """See :class:`attacks.protocols.BudgetAttack`; nothing is drawn. Images are (N, C, H, W)."""
+        """See :class:`attacks.protocols.BudgetAttack`; uses no random numbers. Images are (N, C, H, W)."""
         check_call(self, eps, seed)
         check_planes(self, x)
         active, gradient = begin(self, model, x, goal, eps, LOSSES[self.loss])
@@ -88,7 +89,7 @@ class TIFGSM:
 
 
 def smooth(gradient: Tensor, kernel_size: int) -> Tensor:
-    """Smooth each channel with a Gaussian kernel whose sides are three standard deviations from its middle.
+    """Smooth each channel with a Gaussian kernel cut off at three standard deviations.
 
     Args:
         gradient: Gradients of images (n, C, H, W).

@@ -1,4 +1,4 @@
-"""Top-k exclusion: none of the first k classes stays there."""
+"""Top-k exclusion: none of the top k classes stays there."""
 
 import math
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ from attacks.searches.ways import nearest_ways, price
 
 
 class _Pace(NamedTuple):
-    """The settings of a descent, where they are not given."""
+    """Default settings of a descent."""
 
     step_size: float
     gamma: float
@@ -43,39 +43,40 @@ _PACE_TO_AN_ORDER = {
     "l1": _Pace(0.25, 0.05, 0.7),
     "l0": _Pace(0.25, 0.05, 0.7),
 }
-"""Shorter steps: a whole order of classes is far away, and long steps lose the way to it."""
+"""Shorter steps: a whole ordering of classes is far away, and long steps fail to reach it."""
 _PACE_AMONG_MANY = {**_PACE, "linf": _Pace(1.5, 0.35, 0.75)}
-"""For classes too many for a choice of sets: a radius that follows the boundary faster."""
+"""A radius that follows the boundary faster, for too many classes to choose sets from."""
 _SOON, _ENOUGH = 100, 0.6
-"""Among many classes in Linf a descent at that pace comes with 60 % of its steps within 1 % of what the other finds
-with all. It ends there, but takes this many steps if it may."""
+"""With many classes in Linf, a descent at that pace comes within 1 % of the slower pace's result after 60 % of the
+steps. It ends there, but takes at least this many steps if allowed."""
 _GROWTH = 5.0
-"""A gamma for all steps to an order together: with many large ones the ball outgrows the descent in it."""
+"""Total gamma over all steps to an ordering: with many large ones the ball outgrows the descent inside it."""
 _CHOICE, _RACE = 0.12, 0.4
-"""Shares of all gradients that may be spent on the choice of sets and on races."""
+"""Fractions of all gradients that may be spent on choosing sets and on races."""
 _AGAIN = 0.5
-"""Where on its cosine a descent goes on after the race, which runs a whole one: long steps do not tell who is near."""
+"""Position on its cosine at which a descent continues after the race, which runs a whole one: long steps do not show
+which set is nearest."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TopK:
-    """Chooses which classes rise, then descends a smooth margin inside a ball whose radius follows the boundary.
+    """Chooses which classes to raise, then minimises a smooth margin in a ball whose radius follows the boundary.
 
-    Takes any goal. To exclude k classes, k others must rise above all of them, and which others is free. Where classes
-    are few and steps are enough, the sets for which the linearised model asks the least are found first
-    (:func:`attacks.searches.ways.nearest_ways`). They race with a descent that raises whichever classes are the
-    first outside at every step, and the nearest after the first leg is followed to the end.
+    Takes any goal. To exclude k classes, k others must rise above all of them, and any others will do. If there are few
+    classes and enough steps, the sets that need the smallest perturbation in the linearised model are found first
+    (:func:`attacks.searches.ways.nearest_ways`). They race against a descent that raises whichever classes are closest
+    to the top k at every step, and the nearest after the first leg is followed to the end.
 
-    The margin looks at one pair of classes at a time, and that pair changes from step to step. The smooth margin looks
-    at all of them at once. Once a fooling image is known, each pair has a multiplier that grows while its gap is larger
-    than the others', so that in the end all that matter close together.
+    The margin depends on one pair of classes at a time, and that pair changes from step to step. The smooth margin
+    takes all of them into account. Once an adversarial image is known, each pair has a multiplier that grows while its
+    gap is larger than the others', so that in the end all gaps that matter close together.
 
     References:
         The radius follows the boundary as in Pintor et al., Fast minimum-norm adversarial attacks through adaptive norm
         constraints <https://arxiv.org/abs/2102.12827>, 2021; exponential multipliers: Kort and Bertsekas, A new penalty
-        function method for constrained minimization, 1972. The goal (no class of the old first k among the new
-        first k, in any order) has no published attack; ordered targets: Zhang and Wu, Learning ordered top-k
-        adversarial attacks via adversarial distillation <https://arxiv.org/abs/1905.10695>, 2020.
+        function method for constrained minimization, 1972. The goal (no class of the old top k among the new top k, in
+        any order) has no published attack; ordered targets: Zhang and Wu, Learning ordered top-k adversarial attacks
+        via adversarial distillation <https://arxiv.org/abs/1905.10695>, 2020.
 
     Example:
         >>> from attacks import TopKExclusion
@@ -93,26 +94,27 @@ class TopK:
     norms: ClassVar[tuple[str, ...]] = ("linf", "l2", "l1", "l0")
 
     norm: Norm = Linf()
-    """The norm that is made small."""
+    """The norm to minimise."""
     steps: int = 200
-    """Most gradients for each image, those for the choice of classes and for the races included. To exclude classes in
-    Linf where they are too many to choose sets of them, as on ImageNet, takes 60 % of them, but 100 where it may."""
+    """Largest number of gradients per image, including those for choosing classes and for races. Exclusion in Linf with
+    too many classes to choose sets from, as on ImageNet, takes 60 % of them, but at least 100 if allowed."""
     gamma: float | None = None
-    """By what fraction the radius changes in the first step; falls to a hundredth along a cosine. None: 0.15; 0.35 in
-    Linf among many classes; 0.05, or 5 / steps if that is less, for a goal that sets an order."""
+    """Fraction by which the radius changes in the first step; falls to a hundredth along a cosine. None: 0.15; 0.35 in
+    Linf with many classes; 0.05, or 5 / steps if that is less, for a goal that sets an order."""
     step_size: float | None = None
     """Length of the first step as a fraction of the perturbation's; falls to 3 % along a cosine. None: 1.5 for Linf and
-    L2, 3 for L1 and 4 for L0, where steps follow the gradient and are measured in L2; about a twelfth of that for an
-    order."""
+    L2, 3 for L1 and 4 for L0, where steps follow the gradient and are measured in L2; about a twelfth of that for a
+    goal that sets an order."""
     momentum: float | None = None
-    """Share of the earlier gradients in each step. None: 0.6; 0.75 in Linf among many classes; from 0.6 to 0.8, by
-    norm, for an order."""
+    """Weight of the earlier gradients in each step. None: 0.6; 0.75 in Linf with many classes; from 0.6 to 0.8, by
+    norm, for a goal that sets an order."""
     temperature: float = 0.3
-    """Temperature of the smooth margin at first, in standard deviations of the logits; falls to 30 % along a cosine."""
+    """Initial temperature of the smooth margin, in standard deviations of the logits; falls to 30 % along a cosine."""
     dual_step: float = 0.1
-    """By how much the logarithm of a multiplier grows for a gap of one temperature."""
+    """Growth of a multiplier's logarithm for a gap of one temperature."""
     quantized: bool = False
-    """Whether to return images of 8 bits, found by :func:`attacks.geometry.quantize.quantize` beside the smallest."""
+    """Whether to return 8-bit images, found by :func:`attacks.geometry.quantize.quantize` near the smallest
+    perturbation."""
 
     def __post_init__(self) -> None:
         check_parameters(self)
@@ -120,7 +122,7 @@ class TopK:
     def __call__(
         self, model: Model, x: Tensor, goal: Goal, *, eps: float | Tensor | None = None, seed: int = 0
     ) -> Tensor:
-        """See :class:`attacks.protocols.MinNormAttack`; nothing is drawn."""
+        """See :class:`attacks.protocols.MinNormAttack`; uses no random numbers."""
         check_call(self, eps, seed)
         active = Survivors.of(self, model, x, goal, eps, seed)
         if not len(active):
@@ -142,8 +144,8 @@ class TopK:
         return quantize(model, x, found, goal, self.norm, eps=eps) if self.quantized else found
 
     def _ways(self, active: Survivors) -> tuple[Ways | None, int]:
-        """The ways that race with the goal itself, if any, and how many gradients are left for all of them."""
-        # Among many classes a few candidates are no better than what the descent itself comes upon.
+        """The ways that race against the goal itself, if any, and the number of gradients left for all of them."""
+        # With many classes, a few candidates are no better than what the descent finds by itself.
         if _among_many(active):
             return None, self._enough()
         logits, exclusion = active.logits[active.rows], active.goal.exclusion
@@ -158,27 +160,27 @@ class TopK:
         return nearest_ways(active.model, active.x, active.goal, logits, exclusion, count), self.steps - cost
 
     def _enough(self) -> int:
-        """How many steps a descent among many classes takes."""
+        """Number of steps of a descent with many classes."""
         return max(min(self.steps, _SOON), int(_ENOUGH * self.steps)) if self.norm.name == "linf" else self.steps
 
     def _leg(self) -> int:
-        """For how many steps the aims race."""
+        """Number of steps for which the aims race."""
         return max(30, self.steps // 8)
 
 
 def _among_many(active: Survivors) -> bool:
-    """Whether the goal excludes some of more classes than those of which sets are chosen."""
+    """Whether the goal excludes classes, with too many others to choose sets from."""
     exclusion, num_classes = active.goal.exclusion, active.logits.shape[1]
     return exclusion is not None and price(exclusion.classes.shape[1], exclusion.k, num_classes) < num_classes
 
 
 class _Walk:
-    """One descent for each image of a batch: where it is, and what it remembers.
+    """One descent for each image of a batch: its position and its state.
 
     Args:
         attack: The attack whose settings it follows.
-        active: The images that are attacked.
-        aim: What is descended for the sake of their goal.
+        active: The images under attack.
+        aim: Objective descended to reach their goal.
     """
 
     def __init__(self, attack: TopK, active: Survivors, aim: Goal) -> None:
@@ -197,7 +199,7 @@ class _Walk:
         self._radius = torch.zeros_like(active.eps)
         self._log_weights = torch.zeros_like(aim.gaps(active.logits[active.rows]))
         self._raise = self._log_weights
-        # Once a race is over: the images whose rising classes are the first outside at each step, bool (n, 1).
+        # Once a race is over: images that raise whichever classes are closest to the top k at each step, bool (n, 1).
         self._free: Tensor | None = None
 
     def step(self, done: float) -> None:
@@ -205,28 +207,28 @@ class _Walk:
         pace, active, norm, x_adv = self._pace, self._active, self._attack.norm, self._x_adv
         fall = (1 + math.cos(math.pi * done)) / 2
         at = active.slope(x_adv, self._loss(fall), aim=self._aim)
-        # After the gradient: it belongs to the weights that the loss was made with.
+        # After the gradient, which belongs to the weights that the loss used.
         self._reweigh()
         fooled = at.fooled
         self.best.offer(x_adv, fooled)
         reach = straight(norm, norm.measure(x_adv - active.x), at)
         radius = follow(norm, self._radius, reach, pace.gamma * (0.01 + 0.99 * fall), fooled, self.best)
         self._radius = torch.minimum(radius, active.eps)
-        # Gradients of length 1, or the few large ones near a kink would decide the direction for many steps.
+        # Gradients of length 1; otherwise the few large ones near a kink would determine the direction for many steps.
         self._drift = pace.momentum * self._drift + (1 - pace.momentum) * L2().steepest(at.gradient, 1.0)
         length = self._geometry.measure(x_adv - active.x).maximum(self._least_length()).clamp_min(1e-4)
         move = self._geometry.steepest(-self._drift, pace.step_size * (0.03 + 0.97 * fall) * length)
         self._x_adv = norm.within(active.x, x_adv + move, self._radius)
 
     def finish(self) -> None:
-        """Ask the model about the point reached last."""
+        """Evaluate the model at the last point."""
         active = self._active
         self.best.offer(self._x_adv, met(active.goal, forward(active.model, self._x_adv, active.goal)))
 
     def take_over(self, others: Sequence[Self], ways: Ways) -> None:
-        """Go on, image by image, where the walk is that found the nearest fooling image; here, if none found one.
+        """Continue each image from the walk with its nearest adversarial image, or from this one if there is none.
 
-        This walk and the others went along the ``ways``, in their order, and the last walk towards the goal itself.
+        This walk and the others followed the ``ways``, in their order, and the last walk the goal itself.
         """
         walks = [self, *others]
         winner = torch.stack([walk.best.size for walk in walks], 1).argmin(1)
@@ -240,7 +242,7 @@ class _Walk:
             self.best.offer(walk.best.x_adv, walk.best.found, walk.best.size)
 
     def _loss(self, fall: float) -> Loss:
-        """The smooth margin, with a temperature for each image; it notes by how much to raise multipliers."""
+        """The smooth margin, with a temperature for each image; it records by how much to raise multipliers."""
 
         def loss(logits: Tensor, aim: Goal) -> Tensor:
             found, temperature = aim.gaps(logits), self._temperature(logits, fall)
@@ -252,19 +254,19 @@ class _Walk:
         return loss
 
     def _reweigh(self) -> None:
-        """Raise the multipliers of large gaps, lower the others; before the boundary they distract."""
-        # Exponential multipliers stay positive, so none is lost for good; the floor lets a small one come back in time.
+        """Raise the multipliers of large gaps, lower the others; before the boundary is reached they would mislead."""
+        # Exponential multipliers stay positive, so none is lost for good; the floor lets a small one recover in time.
         raised = (self._log_weights + self._raise).log_softmax(1).clamp_min(-12)
         self._log_weights = torch.where(self.best.found.unsqueeze(1), raised, self._log_weights)
 
     def _temperature(self, logits: Tensor, fall: float) -> Tensor:
-        # Like logits.std(1), whose last bits depend on the other images in the batch.
+        # Computes logits.std(1), whose last bits would depend on the other images in the batch.
         apart = L2().dual(logits.detach() - logits.detach().mean(1, keepdim=True))
-        # Equal logits have no deviation, and a temperature of 0 no gradient.
+        # Equal logits have zero deviation, and a temperature of 0 gives no gradient.
         apart = torch.where(apart > 0, apart / math.sqrt(logits.shape[1] - 1), 1)
         return self._attack.temperature * (0.3 + 0.7 * fall) * apart
 
     def _least_length(self) -> Tensor:
-        """Half the length of the ball's radius, so that the first steps reach the boundary."""
-        # In a sparse norm, r values moved by 1 each have size r and an L2 length of sqrt(r); no ball goes further.
+        """Half the ball's radius as a length, so that the first steps reach the boundary."""
+        # In a sparse norm, r values moved by 1 each have size r and an L2 length of sqrt(r); no ball reaches further.
         return (self._radius.sqrt() if self._attack.norm.sparse else self._radius) / 2

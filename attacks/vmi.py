@@ -1,4 +1,4 @@
-"""Variance tuned momentum: with the gradients around."""
+"""Variance tuned momentum: uses gradients of neighbours."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -17,14 +17,14 @@ from attacks.searches.neighbours import near
 
 @dataclass(frozen=True, kw_only=True)
 class VMI:
-    """Momentum steps along gradients corrected by how those of random neighbours differ at the last step.
+    """Takes momentum steps along gradients corrected by how those of random neighbours differed at the last step.
 
     References:
         Wang and He, Enhancing the transferability of adversarial attacks through variance tuning
         <https://arxiv.org/abs/2103.15571>, 2021: VMI-FGSM.
 
     Deviations:
-        Any goal. Neighbours stay in [0, 1]. In L2 they are drawn from a ball, and nothing of a step is spent on values
+        Any goal. Neighbours stay in [0, 1]. In L2 they are drawn from a ball, and no part of a step is spent on values
         that would leave [0, 1].
 
     Example:

@@ -1,4 +1,4 @@
-"""Common corruptions, made on the fly from clean images: nothing is downloaded."""
+"""Common corruptions, computed on the fly from clean images: nothing is downloaded."""
 
 from attacks.corruptions.constants import COMMON, CORRUPTIONS, EXTRA, SEVERITIES, SMALLEST
 from attacks.corruptions.corruption import Corruption

@@ -23,7 +23,7 @@ def to_hsv(x: Tensor) -> Tensor:
     safe = torch.where(span > 0, span, 1.0)
     red, green, blue = x.unbind(2)
     hue = torch.where(value == red, (green - blue) / safe, 2 + (blue - red) / safe)
-    # where two channels share the largest value, the hue is the same by either
+    # where two channels share the largest value, both give the same hue
     hue = torch.where((value == blue) & (value != red), 4 + (red - green) / safe, hue)
     hue = torch.where(span > 0, hue / 6, 0.0).remainder(1.0)
     saturation = torch.where(value > 0, span / torch.where(value > 0, value, 1.0), 0.0)

@@ -1,24 +1,25 @@
-"""What each corruption does at each severity, for images of the sizes of ImageNet, Tiny ImageNet and CIFAR.
+"""Constants of each corruption at each severity, for images of the sizes of ImageNet, Tiny ImageNet and CIFAR.
 
-The numbers are those of the programs that made ImageNet-C, Tiny-ImageNet-C and CIFAR-10-C. Plain data; no torch.
+The numbers are those of the programs that made ImageNet-C, Tiny-ImageNet-C and CIFAR-10-C. Plain data; does not import
+torch.
 """
 
 from collections.abc import Mapping
 
 SEVERITIES = (1, 2, 3, 4, 5)
-"""The severities that there are."""
+"""The five possible severities."""
 COMMON = (
     *("gaussian_noise", "shot_noise", "impulse_noise", "defocus_blur", "glass_blur", "motion_blur", "zoom_blur"),
     *("snow", "frost", "fog", "brightness", "contrast", "elastic_transform", "pixelate", "jpeg_compression"),
 )
-"""The fifteen corruptions of the benchmark, over which its mean is taken."""
+"""The benchmark's fifteen corruptions, over which its mean is taken."""
 EXTRA = ("speckle_noise", "gaussian_blur", "spatter", "saturate")
-"""The four that its authors set aside for choosing models."""
+"""The four corruptions that its authors set aside for model selection."""
 CORRUPTIONS = (*COMMON, *EXTRA)
 """All nineteen corruptions."""
 
 Constants = tuple[float, ...]
-"""What one corruption needs to know at one severity."""
+"""Constants of one corruption at one severity."""
 Table = Mapping[str, tuple[Constants, ...]]
 """Name of a corruption -> its constants at each severity."""
 
@@ -141,9 +142,9 @@ CIFAR: Table = {
 """For images of less than 48 pixels."""
 
 VARIANTS: Mapping[str, tuple[int, Table]] = {"cifar": (0, CIFAR), "tiny": (48, TINY), "imagenet": (128, IMAGENET)}
-"""Name of a table -> the least number of pixels along the shorter side from which it is used, and the table."""
+"""Name of a table -> smallest length of the shorter side, in pixels, for which it is used, and the table."""
 SMALLEST = 28
-"""Least number of pixels along the shorter side: on smaller images the constants for CIFAR make no sense."""
+"""Smallest length of the shorter side, in pixels: on smaller images the constants for CIFAR make no sense."""
 
 
 def constants_for(corruption: str, severity: int, side: int, variant: str = "auto") -> Constants:
@@ -153,7 +154,7 @@ def constants_for(corruption: str, severity: int, side: int, variant: str = "aut
         corruption: One of `CORRUPTIONS`.
         severity: One of `SEVERITIES`.
         side: Number of pixels along the image's shorter side.
-        variant: One of `VARIANTS`, or `auto` for the one made for images of that size.
+        variant: One of `VARIANTS`, or `auto` for the one meant for images of that size.
 
     Example:
         >>> constants_for("gaussian_noise", 3, side=32), constants_for("gaussian_noise", 3, side=224)

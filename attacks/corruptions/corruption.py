@@ -17,26 +17,26 @@ from attacks.protocols import Access, Kind, Model, Search
 from attacks.queries.inputs import check_arguments, check_call, check_parameters, check_planes
 
 Change = Callable[[Tensor, Constants, Draws], Tensor]
-"""An image (H, W, 3), the constants of a severity and random numbers -> the corrupted image, not clipped yet."""
+"""Image (H, W, 3), constants of a severity and random numbers -> corrupted image, not yet clipped."""
 CHANGES: dict[str, Change] = {
     name: getattr(module, name)
     for name in CORRUPTIONS
     for module in (noises, blurs, weather, digital)
     if hasattr(module, name)
 }
-"""Name of a corruption -> the function that does it."""
+"""Name of a corruption -> the function that applies it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Corruption:
-    """Changes every image in one way that has nothing to do with the model: fog, blur, JPEG and so on.
+    """Changes every image in the same, model-independent way: fog, blur, JPEG and so on.
 
-    A corruption knows no budget: its severity says how far it goes. It is a minimum-norm attack in form only, takes no
-    ``eps``, and its size in a norm is only measured. Unlike an attack it changes images that the model gets wrong when
-    clean, too, since accuracy on corrupted images counts those that come right. Images are rounded to 256 levels before
-    and after, as pictures are. Constants go by the shorter side of the image: up to 47 pixels those of CIFAR-10-C,
-    up to 127 those of Tiny-ImageNet-C, beyond those of ImageNet-C. Grey images are taken for coloured ones without
-    colour. JPEG compression and pixelation need the package Pillow.
+    A corruption has no budget: its strength is set by its severity. It is a minimum-norm attack in form only, takes no
+    ``eps``, and its size in a norm is only measured. Unlike an attack it also changes images that the model
+    misclassifies when clean, since accuracy on corrupted images counts those that become correct. Images are rounded to
+    256 levels before and after, like picture files. Constants depend on the shorter side of the image: up to 47 pixels
+    those of CIFAR-10-C, up to 127 those of Tiny-ImageNet-C, beyond that those of ImageNet-C. Grey images are treated as
+    RGB images without colour. JPEG compression and pixelation need the package Pillow.
 
     References:
         Hendrycks and Dietterich, Benchmarking neural network robustness to common corruptions and perturbations
@@ -44,8 +44,8 @@ class Corruption:
         Benchmarking robustness in object detection <https://arxiv.org/abs/1907.07484>, 2019.
 
     Deviations:
-        Frost is drawn, since the benchmark's photographs of frost are not ours to give. Images are not saved as JPEGs
-        afterwards. At the sizes of CIFAR and Tiny ImageNet, motion is blurred as in the variant for any size.
+        Frost is generated, since we may not redistribute the benchmark's photographs of frost. Images are not saved as
+        JPEGs afterwards. At the sizes of CIFAR and Tiny ImageNet, motion blur is that of the variant for any size.
 
     Example:
         >>> from attacks import Untargeted
@@ -65,9 +65,9 @@ class Corruption:
     norm: Norm = Linf()
     """The norm in which the change is measured."""
     severity: int = 3
-    """How strong it is, from 1 to 5."""
+    """Severity of the corruption, from 1 to 5."""
     constants: str = "auto"
-    """Table of its constants: imagenet, tiny or cifar; auto: the one made for images of that size."""
+    """Table of its constants: imagenet, tiny or cifar; auto: the one meant for images of that size."""
 
     def __post_init__(self) -> None:
         check_parameters(self)
@@ -86,11 +86,11 @@ class Corruption:
     ) -> Tensor:
         """See :class:`attacks.protocols.MinNormAttack`. Images are (N, 3, H, W) or (N, 1, H, W), of 28 pixels or more.
 
-        The model is not asked, and ``eps`` must be None.
+        The model is not queried, and ``eps`` must be None.
         """
         check_call(self, eps, seed)
         if eps is not None:
-            raise ValueError(f"expected no eps for a corruption, whose severity says how far it goes, got {eps}")
+            raise ValueError(f"expected no eps for a corruption, whose strength is its severity, got {eps}")
         check_planes(self, x)
         check_arguments(model, x, goal, self.norm, eps)
         check_corruptible(x)
@@ -104,7 +104,7 @@ class Corruption:
         after = CHANGES[self.corruption](colour, constants, draws).clamp(0, 1)
         if len(image) == 1:
             after = luminance(after).unsqueeze(2)
-        # the benchmark cuts what is below a level off; the little that is added makes up for rounding in the arithmetic
+        # the benchmark truncates to whole levels; the small offset compensates for rounding errors
         return ((after * 255 + 1e-6).floor() / 255).permute(2, 0, 1).to(image)
 
 

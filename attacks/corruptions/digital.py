@@ -1,4 +1,4 @@
-"""What cameras and programs do to pictures. Images are (H, W, 3), float64 in [0, 1], of 256 levels."""
+"""Effects of cameras and software. Images are (H, W, 3), float64 in [0, 1], with 256 levels."""
 
 import io
 from typing import TYPE_CHECKING
@@ -16,33 +16,33 @@ if TYPE_CHECKING:
 
 
 def brightness(x: Tensor, constants: Constants, draws: Draws) -> Tensor:
-    """Lighter by a constant, hue and saturation kept."""
+    """Brighter by a constant, with the same hue and saturation."""
     del draws
     hue, saturation, value = to_hsv(x).unbind(2)
     return from_hsv(torch.stack([hue, saturation, (value + constants[0]).clamp(0, 1)], 2))
 
 
 def contrast(x: Tensor, constants: Constants, draws: Draws) -> Tensor:
-    """Nearer to the mean of each channel; the constant is the share that is left of the distance."""
+    """Values closer to the mean of each channel; the constant is the fraction of the distance that remains."""
     del draws
     mean = x.mean((0, 1))
     return mean + constants[0] * (x - mean)
 
 
 def saturate(x: Tensor, constants: Constants, draws: Draws) -> Tensor:
-    """More or less colourful; constants are the factor of the saturation and what is added to it."""
+    """More or less colourful; constants are the factor of the saturation and an offset added to it."""
     del draws
     hue, saturation, value = to_hsv(x).unbind(2)
     return from_hsv(torch.stack([hue, (saturation * constants[0] + constants[1]).clamp(0, 1), value], 2))
 
 
 def elastic_transform(x: Tensor, constants: Constants, draws: Draws) -> Tensor:
-    """Stretched and squeezed here and there.
+    """Locally stretched and squeezed.
 
     Args:
         x: Image (H, W, 3).
-        constants: Deviation that smooths the displacements, their size before that, and how far the corners of an
-            affine map move, as shares of the image's side.
+        constants: Standard deviation for smoothing the displacements, their size before that, and how far the corners
+            of an affine map move, as fractions of the image's side.
         draws: Random numbers of the image.
     """
     sigma, size, corner = constants
@@ -57,20 +57,20 @@ def elastic_transform(x: Tensor, constants: Constants, draws: Draws) -> Tensor:
 
 
 def _smooth(noise: Tensor, share: float) -> Tensor:
-    """Noise smoothed by a Gaussian whose deviation is a share of each side."""
+    """Noise smoothed by a Gaussian whose standard deviation is a fraction of each side."""
     sigmas = (share * noise.shape[0], share * noise.shape[1])
     return filters.gaussian_blur(noise, sigmas, truncate=3.0, border="symmetric")
 
 
 def _turned(x: Tensor, most: float, draws: Draws) -> Tensor:
-    """An affine map that moves three corners of a square in the middle at random by at most that number of pixels."""
+    """Apply an affine map that moves three corners of a central square at random, by at most ``most`` pixels."""
     height, width = x.shape[:2]
     middle = torch.tensor([height // 2, width // 2], dtype=torch.float64)
     third = min(height, width) // 3
     before = middle + third * torch.tensor([[1.0, 1.0], [1.0, -1.0], [-1.0, -1.0]], dtype=torch.float64)
     after = before + draws.between(-most, most, 3, 2)
     ones = torch.ones(3, 1, dtype=torch.float64)
-    # columns and rows of each place, from where it came
+    # source columns and rows of each position
     back = torch.linalg.solve(torch.cat([after, ones], 1), before)
     rows, columns = torch.meshgrid(
         torch.arange(height, dtype=torch.float64), torch.arange(width, dtype=torch.float64), indexing="ij"
@@ -80,7 +80,7 @@ def _turned(x: Tensor, most: float, draws: Draws) -> Tensor:
 
 
 def pixelate(x: Tensor, constants: Constants, draws: Draws) -> Tensor:
-    """Fewer pixels; the constant is the share of them that is left along each side."""
+    """Fewer pixels; the constant is the fraction of them that remains along each side."""
     del draws
     from PIL import Image
 
@@ -101,7 +101,7 @@ def jpeg_compression(x: Tensor, constants: Constants, draws: Draws) -> Tensor:
 
 
 def _picture(x: Tensor) -> "Picture":
-    """An image of 256 levels as Pillow has it."""
+    """Convert an image of 256 levels to a Pillow image."""
     from PIL import Image
 
     height, width = x.shape[:2]
@@ -110,7 +110,7 @@ def _picture(x: Tensor) -> "Picture":
 
 
 def _values(picture: "Picture") -> Tensor:
-    """A picture of Pillow's as an image (H, W, 3) of float64."""
+    """Convert a Pillow image to an image (H, W, 3) of float64."""
     width, height = picture.size
     values = torch.frombuffer(bytearray(picture.convert("RGB").tobytes()), dtype=torch.uint8)
     return values.view(height, width, 3).double() / 255

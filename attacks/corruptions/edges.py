@@ -1,4 +1,4 @@
-"""Edges of a grey picture, distances to them, and its histogram made even: how drops of water get their rims."""
+"""Edges of a grey image, distances to them, and histogram equalisation, for the rims of water drops."""
 
 import math
 from itertools import product
@@ -10,17 +10,17 @@ from torch.nn import functional
 from attacks.corruptions.filters import inside
 
 WEAK, STRONG = 50, 150
-"""Slopes from which a pixel belongs to an edge that a stronger pixel begins, and from which it begins one."""
+"""Slope thresholds: from the lower one a pixel continues an edge, from the upper one it starts one."""
 _STEEP = math.tan(math.radians(22.5))
 _CHAMFER = {(0, 1): 1.0, (1, 1): 1.4, (1, 2): 2.1969}
-"""Step in one and in the other direction -> its length, as chamfer distances approximate it."""
+"""Step along both axes -> its approximate length in chamfer distance."""
 
 
 def edges(grey: Tensor) -> Tensor:
-    """Edges after Canny, A computational approach to edge detection, 1986.
+    """Edges according to Canny, A computational approach to edge detection, 1986.
 
     Args:
-        grey: Brightness of each pixel (H, W), whole numbers from 0 to 255.
+        grey: Brightness of each pixel (H, W), integers from 0 to 255.
 
     Returns:
         bool (H, W).
@@ -59,10 +59,10 @@ def distances(edge: Tensor, most: int) -> Tensor:
 
 
 def equalised(grey: Tensor) -> Tensor:
-    """A grey picture whose levels are spread so that each part of the range is equally frequent.
+    """Equalise the histogram of a grey image.
 
     Args:
-        grey: Brightness of each pixel (H, W), whole numbers from 0 to 255.
+        grey: Brightness of each pixel (H, W), integers from 0 to 255.
     """
     levels = grey.long()
     counts = torch.bincount(levels.flatten(), minlength=256)
@@ -75,13 +75,13 @@ def equalised(grey: Tensor) -> Tensor:
 
 
 def relief(grey: Tensor) -> Tensor:
-    """A grey picture as if lit from below on the right, with whole levels from 0 to 255, (H, W)."""
+    """Emboss a grey image, as if lit from the lower right, with integer levels from 0 to 255, (H, W)."""
     kernel = grey.new_tensor([[-2, -1, 0], [-1, 1, 1], [0, 1, 2]])
     return functional.conv2d(_padded(grey, "mirror")[None, None], kernel[None, None])[0, 0].clamp(0, 255)
 
 
 def _slopes(grey: Tensor) -> tuple[Tensor, Tensor]:
-    """Sobel's slopes to the right and down (H, W)."""
+    """Sobel gradients to the right and down (H, W)."""
     across = grey.new_tensor([[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]])
     both = torch.stack([across, across.T]).unsqueeze(1)
     right, down = functional.conv2d(_padded(grey, "nearest")[None, None], both)[0]
@@ -96,7 +96,7 @@ def _padded(grey: Tensor, border: str) -> Tensor:
 
 
 def _crest(size: Tensor, right: Tensor, down: Tensor) -> Tensor:
-    """Pixels where the slope is steeper than on both sides along its direction, bool (H, W)."""
+    """Pixels where the slope is larger than at both neighbours along its direction, bool (H, W)."""
     height, width = size.shape
     padded = functional.pad(size, (1, 1, 1, 1))
 

@@ -1,4 +1,4 @@
-"""Blurs and changes of size as linear maps, on images (H, W, C) of float64."""
+"""Blurs and resizing as linear maps, on images (H, W, C) of float64."""
 
 import math
 from typing import Literal
@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional
 
 Border = Literal["nearest", "symmetric", "mirror"]
-"""Values beyond the border: those at the border; the image reflected, with the border's values twice; or once."""
+"""Values beyond the border: the border's own; the image reflected, with the border repeated; or not repeated."""
 
 
 def gaussian_blur(
@@ -18,9 +18,9 @@ def gaussian_blur(
 
     Args:
         x: Image (H, W) or (H, W, C).
-        sigma: Standard deviation in pixels, or one along the height and one along the width; 0 changes nothing.
-        truncate: Deviations after which the kernel ends.
-        border: What lies beyond the border.
+        sigma: Standard deviation in pixels, or one each for height and width; 0 changes nothing.
+        truncate: Number of standard deviations after which the kernel ends.
+        border: Values beyond the border.
 
     Example:
         >>> float(gaussian_blur(torch.eye(9, dtype=torch.float64), 1.0).sum().round())
@@ -45,14 +45,14 @@ def separable(x: Tensor, kernel: Tensor, border: Border) -> Tensor:
     Args:
         x: Image (H, W) or (H, W, C).
         kernel: Weights (2 r + 1,).
-        border: What lies beyond the border.
+        border: Values beyond the border.
     """
     down, across = (_convolution(size, kernel, border) for size in x.shape[:2])
     return _both_ways(x, down, across)
 
 
 def disk_blur(x: Tensor, radius: float, softness: float) -> Tensor:
-    """Convolve an image (H, W, C) with a disk, as a lens out of focus does.
+    """Convolve an image (H, W, C) with a disk, like a lens out of focus.
 
     Args:
         x: Image, at least 11 pixels high and wide.
@@ -92,7 +92,7 @@ def motion_blur(x: Tensor, radius: int, sigma: float, angle: float) -> Tensor:
 
 
 def zoomed(x: Tensor, factor: float) -> Tensor:
-    """The middle of an image (H, W) or (H, W, C), enlarged to at least its size by linear interpolation."""
+    """The centre of an image (H, W) or (H, W, C), enlarged to at least its size by linear interpolation."""
     sizes = [math.ceil(size / factor) for size in x.shape[:2]]
     top, left = ((size - kept) // 2 for size, kept in zip(x.shape[:2], sizes, strict=True))
     middle = x[top : top + sizes[0], left : left + sizes[1]]
@@ -105,9 +105,9 @@ def sampled(x: Tensor, rows: Tensor, columns: Tensor, border: Border) -> Tensor:
 
     Args:
         x: Image (H, W, C).
-        rows: Distance of each place from the first row in pixels (H', W').
-        columns: Distance of each place from the first column in pixels (H', W').
-        border: What lies beyond the border.
+        rows: Distance of each position from the first row in pixels (H', W').
+        columns: Distance of each position from the first column in pixels (H', W').
+        border: Values beyond the border.
     """
     found = torch.zeros((*rows.shape, x.shape[2]), dtype=x.dtype)
     top, left = rows.floor(), columns.floor()
@@ -121,7 +121,7 @@ def sampled(x: Tensor, rows: Tensor, columns: Tensor, border: Border) -> Tensor:
 
 
 def inside(index: Tensor, size: int, border: Border) -> Tensor:
-    """The pixel whose value stands at a place that may lie beyond the border.
+    """The pixel that supplies the value at a position that may lie beyond the border.
 
     Example:
         >>> [inside(torch.tensor([-2, -1, 3, 4]), 3, border).tolist() for border in ("nearest", "symmetric", "mirror")]
@@ -154,7 +154,7 @@ def _convolution(size: int, kernel: Tensor, border: Border) -> Tensor:
 
 
 def _enlargement(old: int, new: int) -> Tensor:
-    """The matrix (new, old) that interpolates a row of pixels, its two ends kept where they are."""
+    """The matrix (new, old) that interpolates a row of pixels, with its two ends fixed."""
     place = torch.arange(new, dtype=torch.float64) * ((old - 1) / max(1, new - 1))
     return (1 - (place.unsqueeze(1) - torch.arange(old)).abs()).clamp_(min=0)
 

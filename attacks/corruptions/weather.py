@@ -1,4 +1,4 @@
-"""Snow, frost, fog and drops on the lens. Images are (H, W, 3), float64 in [0, 1], of 256 levels."""
+"""Snow, frost, fog and drops on the lens. Images are (H, W, 3), float64 in [0, 1], with 256 levels."""
 
 import torch
 from torch import Tensor
@@ -14,19 +14,19 @@ WATER, MUD = (175, 238, 238), (63, 42, 20)
 ICE = (1.3, 1.1, 0.9)
 """Exponents that give frost its colour: thin ice is blue, thick ice white."""
 SPARSE, DIRECTIONS = 2.0, 6
-"""Deviations beyond which a needle of ice grows from a pixel, and directions in which they grow."""
+"""Standard deviations beyond which a needle of ice grows from a pixel, and directions in which needles grow."""
 LEVELS, FINE, COARSE = (0.35, 0.8), 0.09, 0.08
-"""Mean brightness of frost, from the least to the most, and the deviations of its needles and its patches, which are
-about those of the benchmark's photographs."""
+"""Range of the mean brightness of frost, and the standard deviations of its needles and its patches, similar to those
+of the benchmark's photographs."""
 
 
 def snow(x: Tensor, constants: Constants, draws: Draws) -> Tensor:
-    """Flakes that fall, on a scene that is whiter.
+    """Falling flakes over a whitened scene.
 
     Args:
         x: Image (H, W, 3).
-        constants: Mean, deviation, zoom and threshold of the flakes; radius and deviation of their trail; share of the
-            scene's own colours.
+        constants: Mean, standard deviation, zoom and threshold of the flakes; radius and standard deviation of their
+            trail; fraction of the scene's own colours.
         draws: Random numbers of the image.
     """
     mean, deviation, zoom, threshold, radius, sigma, own = constants
@@ -40,7 +40,7 @@ def snow(x: Tensor, constants: Constants, draws: Draws) -> Tensor:
 
 
 def fog(x: Tensor, constants: Constants, draws: Draws) -> Tensor:
-    """Patches of fog; constants are their strength, and how fast their finer parts fade."""
+    """Patches of fog; constants are their strength, and how fast their finer details fade."""
     strength, decay = constants
     height, width = x.shape[:2]
     brightest = x.max()
@@ -49,10 +49,10 @@ def fog(x: Tensor, constants: Constants, draws: Draws) -> Tensor:
 
 
 def frost(x: Tensor, constants: Constants, draws: Draws) -> Tensor:
-    """Crystals on a window; constants are the shares of the scene and of the ice.
+    """Ice crystals on a window; constants are the weights of the scene and of the ice.
 
-    The benchmark lays one of six photographs over the scene. This draws ice in their place: needles that grow from
-    random pixels, on fractal noise, as bright and as rough as those photographs are.
+    The benchmark overlays one of six photographs. This generates ice instead: needles that grow from random pixels, on
+    fractal noise, as bright and as rough as in those photographs.
     """
     scene, ice = constants
     height, width = x.shape[:2]
@@ -74,8 +74,8 @@ def spatter(x: Tensor, constants: Constants, draws: Draws) -> Tensor:
 
     Args:
         x: Image (H, W, 3).
-        constants: Mean and deviation of noise, deviation of the blur that makes drops of it, the threshold from which
-            there is a drop, its strength (of mud: deviation of another blur), and 1 for mud.
+        constants: Mean and standard deviation of noise, standard deviation of the blur that turns it into drops, the
+            threshold for a drop, its strength (for mud: standard deviation of another blur), and 1 for mud.
         draws: Random numbers of the image.
     """
     mean, deviation, sigma, threshold, strength, mud = constants
@@ -91,7 +91,7 @@ def spatter(x: Tensor, constants: Constants, draws: Draws) -> Tensor:
 
 
 def _drops(liquid: Tensor) -> Tensor:
-    """How much of its colour water adds to each pixel (H, W), at most 1: most at the rims that catch the light."""
+    """Amount of water colour added to each pixel (H, W), at most 1: most at the rims, which catch the light."""
     rims = equalised(filters.box_blur(distances(edges(liquid), 20)).floor())
     light = liquid * filters.box_blur(relief(rims)).round()
     return light / light.max().clamp(min=1)
@@ -102,7 +102,7 @@ def plasma(side: int, decay: float, draws: Draws) -> Tensor:
 
     Args:
         side: Height and width, a power of two.
-        decay: How many times smaller the displacements are at half the distance.
+        decay: Factor by which displacements shrink when the distance halves.
         draws: Random numbers of the image.
 
     Returns:
@@ -126,11 +126,11 @@ def plasma(side: int, decay: float, draws: Draws) -> Tensor:
 
 
 def _stretched(values: Tensor) -> Tensor:
-    """Values moved and scaled to reach from 0 to 1."""
+    """Values shifted and scaled to span 0 to 1."""
     low, high = values.min(), values.max()
     return (values - low) / (high - low).clamp(min=1e-12)
 
 
 def _standard(values: Tensor) -> Tensor:
-    """Values moved and scaled to mean 0 and deviation 1."""
+    """Values shifted and scaled to mean 0 and standard deviation 1."""
     return (values - values.mean()) / values.std().clamp(min=1e-12)

@@ -1,7 +1,7 @@
 """Every attack of Foolbox 3.3.4 behind the two protocols of this library.
 
-What each of them is, takes, needs and gets wrong is listed in :mod:`attacks.foolbox.table`. Foolbox is imported when
-one of them is made.
+:mod:`attacks.foolbox.table` lists the type, goals, requirements and faults of each. Foolbox is imported when one of
+them is created.
 """
 
 import importlib.util
@@ -29,7 +29,7 @@ from attacks.searches.track import Survivors
 __all__ = ["ROWS", "TIME_LIMIT", "FoolboxAttack", "get"]
 
 TIME_LIMIT = 600.0
-"""Seconds for an image, by default."""
+"""Default time limit in seconds per image."""
 
 
 def get(
@@ -41,18 +41,18 @@ def get(
     starts: Tensor | None = None,
     **parameters: object,
 ) -> "FoolboxAttack":
-    """One of Foolbox's attacks.
+    """Create one of Foolbox's attacks.
 
     Args:
         name: A key of :data:`ROWS`: "linf-pgd", "ddn", "l2-carlini-wagner", ...
         norm: The norm in which perturbations are measured; None: the first of the attack's norms.
-        time_limit: Seconds for an image (for images attacked together, times their number); an attack that takes
-            longer has failed. The solvers of the four brendel-bethge attacks can loop out of reach of any limit: run
-            these in a process that you can end.
-        feed: Images (M, ...) in [0, 1] for "dataset" to choose from; None: the 20 photographs (3 channels) or digits
-            (1 channel) that Foolbox carries, resized.
-        starts: Images (M, ...) in [0, 1] from which an attack that needs starting points begins where ``init_attack``
-            has found none: the nearest that meets the goal is taken. Where there is none either, images are drawn.
+        time_limit: Seconds per image (for images attacked together, times their number); an attack that takes longer
+            fails. The solvers of the four brendel-bethge attacks can loop endlessly beyond the reach of any limit: run
+            these in a process that you can kill.
+        feed: Images (M, ...) in [0, 1] for "dataset" to choose from; None: the 20 photographs (3 channels) or digits (1
+            channel) that ship with Foolbox, resized.
+        starts: Images (M, ...) in [0, 1] for an attack that needs starting points, used where ``init_attack`` found
+            none: the nearest that meets the goal is taken. If there is none either, random images are tried.
         **parameters: Parameters of Foolbox's class, except ``distance`` and ``constraint`` (see ``norm``),
             ``channel_axis`` and ``tensorboard``. ``init_attack`` is the name of a minimum-norm attack of Foolbox.
 
@@ -60,8 +60,8 @@ def get(
         The attack, with all its parameters.
 
     Raises:
-        ValueError: An unknown name, norm or parameter, or a value of the wrong type.
-        ModuleNotFoundError: Foolbox, or numba where the attack needs it, is not installed.
+        ValueError: For an unknown name, norm or parameter, or a value of the wrong type.
+        ModuleNotFoundError: If Foolbox, or numba for an attack that needs it, is not installed.
 
     Example:
         >>> attack = get("ddn", steps=50)
@@ -93,15 +93,15 @@ def get(
 
 
 class NoStartError(RuntimeError):
-    """No image was found that an attack could start from."""
+    """No image was found from which an attack could start."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class FoolboxAttack:
-    """One of Foolbox's attacks, of either kind; made by :func:`get`.
+    """One of Foolbox's attacks, of either kind; created by :func:`get`.
 
-    An attack that draws random numbers, or in which the images of a batch influence each other, is run image by image.
-    A batch that fails is run again image by image.
+    Attacks that draw random numbers, or in which the images of a batch influence each other, run image by image. A
+    batch that fails is rerun image by image.
 
     Example:
         >>> attack = get("linf-basic-iterative", steps=5)
@@ -118,20 +118,20 @@ class FoolboxAttack:
     parameters: dict[str, object]
     """All parameters of Foolbox's class."""
     time_limit: float = TIME_LIMIT
-    """Seconds for an image."""
+    """Time limit in seconds per image."""
     feed: Tensor | None = field(default=None, repr=False)
     """Images (M, ...) in [0, 1] for "dataset" to choose from."""
     starts: Tensor | None = field(default=None, repr=False, compare=False)
-    """Images (M, ...) in [0, 1] to start from where ``init_attack`` found nothing."""
+    """Images (M, ...) in [0, 1] to start from if ``init_attack`` finds nothing."""
 
     @property
     def kind(self) -> Kind:
-        """Whether it is given an ``eps``; Foolbox's "plain" attack is not."""
+        """Whether it takes an ``eps``; Foolbox's "plain" attack does not."""
         return "budget" if self._row.kind == "budget" else "minimum norm"
 
     @property
     def access(self) -> Access:
-        """The most it asks of the model."""
+        """The broadest access it needs to the model."""
         return self._row.access
 
     @property
@@ -141,7 +141,7 @@ class FoolboxAttack:
 
     @property
     def norms(self) -> tuple[str, ...]:
-        """Names of the norms it can be measured in."""
+        """Names of the norms in which its results can be measured."""
         return self._row.norms
 
     @property
@@ -155,7 +155,7 @@ class FoolboxAttack:
 
     @property
     def _start(self) -> str:
-        """Name of the attack that finds the starting points; empty where there are none."""
+        """Name of the attack that finds the starting points; empty if it needs none."""
         return str(self.parameters.get("init_attack") or self._row.start)
 
     def __call__(
@@ -163,7 +163,7 @@ class FoolboxAttack:
     ) -> Tensor:
         """See :class:`attacks.protocols.BudgetAttack` and :class:`attacks.protocols.MinNormAttack`.
 
-        Where nothing was found that meets the goal within ``eps`` the original image is returned; the black, grey or
+        If nothing was found that meets the goal within ``eps``, the original image is returned; the black, grey or
         random images that Foolbox returns in that case are not results.
         """
         check_call(self, eps, seed)
@@ -214,12 +214,12 @@ class FoolboxAttack:
         return [places] if together else list(places.unsqueeze(1))
 
     def _attempt(self, active: Survivors, rows: Tensor, seed: int, x_adv: Tensor, errors: dict[int, Exception]) -> None:
-        """Put candidates for some of the survivors into ``x_adv``, or what went wrong into ``errors``."""
+        """Store candidates for some of the survivors in ``x_adv``, or their errors in ``errors``."""
         try:
             x_adv[rows] = self._propose(active, rows, seed)
-        # Foolbox may raise anything, AssertionError and IndexError among them; it concerns these images only.
+        # Foolbox may raise anything, including AssertionError and IndexError; it affects only these images.
         except Exception as error:
-            # The frames may hold gigabytes for each image.
+            # The traceback's frames may hold gigabytes per image.
             traceback.clear_frames(error.__traceback__)
             if len(rows) == 1:
                 errors[int(rows)] = error
@@ -236,12 +236,12 @@ class FoolboxAttack:
             after = self._run(door, before, float(eps[0]), seed)
         if not bool(after.isfinite().all()):
             raise ArithmeticError("Foolbox returned an image that is not finite")
-        # Values that were not changed stay exactly as they were, in any precision.
+        # Unchanged values stay exactly the same, in any precision.
         x_adv = torch.where(after == before, x, after.to(x.dtype)).clamp(0, 1)
         return self.norm.within(x, x_adv, eps) if self.kind == "budget" else x_adv
 
     def _run(self, door: FoolboxModel, x: Tensor, eps: float, seed: int) -> Tensor:
-        """Foolbox's own answer for images (n, ...), float32."""
+        """Foolbox's own result for images (n, ...), float32."""
         if self.name == "dataset":
             return choose(door, x, self.feed)
         parameters = {name: value for name, value in self.parameters.items() if name != "init_attack"}
@@ -253,7 +253,7 @@ class FoolboxAttack:
         return answer(self._row, parameters, door, x, options)
 
     def _starting_points(self, door: FoolboxModel, x: Tensor, seed: int) -> Tensor:
-        """Images (n, ...) that fool, to start from: those that Foolbox finds, then given ones, then drawn ones."""
+        """Adversarial images (n, ...) to start from: those that Foolbox finds, then given ones, then random ones."""
         settings = {} if self.parameters.get("init_attack") else self._row.start_parameters
         own = get(self._start, feed=self.feed, **settings)._run(door, x, torch.inf, seed)
         found = door.fools(own, torch.arange(len(x), device=x.device))
@@ -273,12 +273,12 @@ class FoolboxAttack:
 
 
 _START_DRAWS = 100
-"""Images drawn as a start, where neither ``init_attack`` nor a given image is one."""
+"""Number of random images tried as a start, if neither ``init_attack`` nor the given images provide one."""
 _TAKE_ANY = {"budget": "PGD or APGD", "minimum norm": "FMN or TopK"}
 
 
 def _refusal(row: Row, goal: Goal, norm: Norm) -> str:
-    """Which goals an attack of Foolbox takes, and what takes the others."""
+    """The message on which goals a Foolbox attack takes, and which attacks take the others."""
     takes = " or ".join(GOALS[name].__name__ for name in row.goals)
     return (
         f"expected a goal that foolbox/{row.name} takes ({takes}), got {type(goal).__name__}: "

@@ -1,24 +1,24 @@
-"""The attacks of Foolbox within a budget: rows of :mod:`attacks.foolbox.table`."""
+"""Foolbox's budget attacks: rows of :mod:`attacks.foolbox.table`."""
 
 from typing import Any
 
 from attacks.foolbox.row import ANY, TARGETED, UNTARGETED, Row, family
 
 _LP = ("l1", "l2", "linf")
-_L1_STEP = "gradient_descent_base.py:240,243: steps along the whole gradient, and scales back in place of projecting"
+_L1_STEP = "gradient_descent_base.py:240,243: steps along the whole gradient, and rescales instead of projecting"
 
 
 def _descent(
     name: str, attack: str, norms: tuple[str, ...] = _LP, faults: tuple[str, ...] = (), **facts: Any
 ) -> tuple[Row, ...]:
-    """Rows of the attacks of one base class, gradient_descent_base.py."""
+    """Rows of the attacks that share a base class, gradient_descent_base.py."""
     shared = {"kind": "budget", "access": "gradients", "draws": "random_start", **facts}
     every = ((norm, (*faults, *((_L1_STEP,) if norm == "l1" else ()))) for norm in norms)
     return tuple(row for norm, known in every for row in family(name, attack, (norm,), faults=known, **shared))
 
 
 def _noise(name: str, attack: str, norms: tuple[str, ...] = ("l2",), **facts: Any) -> tuple[Row, ...]:
-    """Rows of the attacks that draw noise once, and of those that draw it until it fools."""
+    """Rows of the attacks that draw noise once, and of those that repeat until it fools."""
     shared = {"kind": "budget", "access": "decisions", "search": "blind", "goals": ANY, "draws": "always", **facts}
     once = family(name.format(""), attack.format(""), norms, **shared)
     return once + family(name.format("repeated-"), attack.format("Repeated"), norms, **shared)
@@ -46,13 +46,13 @@ BUDGET: tuple[Row, ...] = (
         "mi-fgsm",
         "MomentumIterativeFastGradientMethod",
         ("l2",),
-        faults=("mi_fgsm.py:38: sums up gradients divided by their L2 norms, the paper by their L1 norms",),
+        faults=("mi_fgsm.py:38: accumulates gradients divided by their L2 norms, the paper by their L1 norms",),
     ),
     *_descent(
         "mi-fgsm",
         "MomentumIterativeFastGradientMethod",
         ("linf",),
-        faults=("mi_fgsm.py:38: sums up the signs of the gradients, the paper the gradients by their L1 norms",),
+        faults=("mi_fgsm.py:38: accumulates signs of the gradients, the paper gradients divided by their L1 norms",),
     ),
     *_descent("fast-gradient", "FastGradientAttack", search="one step", goals=UNTARGETED),
     Row(
@@ -65,7 +65,7 @@ BUDGET: tuple[Row, ...] = (
         mixes="while one image is outside its ball, those inside are pushed outwards",
         faults=(
             "sparse_l1_descent_attack.py:33: with targets, values at 0 and at 1 stay there",
-            "sparse_l1_descent_attack.py:52: the projection enlarges what is inside the ball",
+            "sparse_l1_descent_attack.py:52: the projection enlarges perturbations inside the ball",
         ),
     ),
     *_noise("{}additive-gaussian-noise", "{}AdditiveGaussianNoiseAttack"),
@@ -86,7 +86,7 @@ BUDGET: tuple[Row, ...] = (
         access="nothing",
         search="blind",
         goals=ANY,
-        faults=("contrast.py: reduces the contrast by eps, whether or not less would do",),
+        faults=("contrast.py: reduces the contrast by eps, even if less would suffice",),
     ),
     Row(
         name="virtual-adversarial",
@@ -101,7 +101,7 @@ BUDGET: tuple[Row, ...] = (
         defaults={"steps": 10},
         faults=(
             "virtual_adversarial_attack.py:101: NaN where the gradient vanishes, as float32 has no 1e-64",
-            "virtual_adversarial_attack.py:78: asks the model about images outside of [0, 1], by xi at most",
+            "virtual_adversarial_attack.py:78: queries the model with images outside [0, 1], by at most xi",
             "xi=1e-6 is near the resolution of float32: rounding changes the direction",
         ),
     ),
@@ -114,8 +114,8 @@ BUDGET: tuple[Row, ...] = (
         goals=TARGETED,
         needs=("targets",),
         draws="always",
-        mixes="an image that fools goes on changing until all of the batch do",
+        mixes="an image that fools keeps changing until all images of the batch fool",
         faults=("gen_attack.py:158: takes a logit for its exponential; ValueError where a logit is above 88",),
     ),
 )
-"""Rows of the budget attacks, in the order in which they are listed."""
+"""Rows of the budget attacks, in the order of the listing."""

@@ -1,4 +1,4 @@
-"""The model as Foolbox's attacks see it: counted, strict, within its time, and without a trace in its parameters."""
+"""The model as seen by Foolbox's attacks: counted, strict, time-limited, and without side effects on its parameters."""
 
 import copy
 import time
@@ -17,26 +17,26 @@ from attacks.queries.derivatives import ask_with_graph, gradient_of
 from attacks.queries.gradients import booked_on
 
 _HAIR = 2 * SLACK
-# Twice what attacks.goals.met asks for, so that what Foolbox finds at the very boundary passes the check afterwards.
+# Twice what attacks.goals.met requires, so that points Foolbox finds at the very boundary pass the check afterwards.
 
 
 class Bounds(NamedTuple):
     """The range of an image's values."""
 
     lower: float = 0.0
-    """The value of black."""
+    """Value of a black pixel."""
     upper: float = 1.0
-    """The value of white."""
+    """Value of a white pixel."""
 
 
 class FoolboxModel:
-    """A model that takes and returns EagerPy's tensors, as Foolbox's own models do.
+    """A model that takes and returns EagerPy tensors, like Foolbox's own models.
 
     Args:
         model: Images in [0, 1] -> logits.
-        goal: The goal of the images; each call has a row for each of them.
-        dtype: The dtype in which the model wants its images; Foolbox works in float32.
-        seconds: After this time the next call raises ``TimeoutError``.
+        goal: The goal of the images; each call has one row per image.
+        dtype: The dtype of the model's images; Foolbox works in float32.
+        seconds: Time after which the next call raises ``TimeoutError``.
 
     Example:
         >>> import eagerpy
@@ -57,12 +57,12 @@ class FoolboxModel:
         self._seconds, self._deadline = seconds, time.monotonic() + seconds
 
     def __call__(self, inputs: Any) -> Any:
-        """Images (N, ...) -> logits (N, C), both as EagerPy's tensors.
+        """Images (N, ...) -> logits (N, C), both as EagerPy tensors.
 
         Raises:
             TimeoutError: If the time is up.
-            ArithmeticError: If a logit is not finite; some attacks would loop for ever.
-            NoGradientError: If a gradient is wanted and the model has none.
+            ArithmeticError: If a logit is not finite; some attacks would loop forever.
+            NoGradientError: If a gradient is requested and the model has none.
         """
         x: Tensor = inputs.raw
         if x.requires_grad:
@@ -75,7 +75,7 @@ class FoolboxModel:
         return self._of(torch.zeros(count, dtype=torch.long, device=self.goal.ids.device))
 
     def fools(self, x: Tensor, rows: Tensor) -> Tensor:
-        """Whether images (m, ...) meet the goal of the images in the rows ``rows`` (m,): bool (m,)."""
+        """Whether images (m, ...) meet the goals of rows ``rows`` (m,), bool (m,)."""
         other = self._of(rows)
         with torch.no_grad():
             return cleared(other.goal, other.logits(x))
@@ -89,7 +89,7 @@ class FoolboxModel:
         with booked_on(self.goal.ids):
             asked = ask_with_graph if x.requires_grad else ask
             logits = asked(self._model, x.to(self._dtype)).float()
-        if spent(self._model, self.goal.ids):  # some attacks would loop for ever
+        if spent(self._model, self.goal.ids):  # some attacks would loop forever
             raise RuntimeError("its passes are spent")
         if not bool(logits.isfinite().all()):
             raise ArithmeticError("the logits are not finite")
@@ -103,7 +103,7 @@ class FoolboxModel:
 
 
 class _Differentiable(torch.autograd.Function):
-    """Logits that can be differentiated with respect to the images and nothing else.
+    """Logits that can be differentiated only with respect to the images.
 
     Foolbox calls ``backward``, which would also add to the gradients of the model's parameters.
     """
@@ -120,15 +120,15 @@ class _Differentiable(torch.autograd.Function):
     def backward(ctx: Any, *wanted: Tensor) -> tuple[Tensor, None]:
         with torch.enable_grad():
             gradient = gradient_of((ctx.logits * wanted[0]).sum(), ctx.x, keep=True)
-        # As in attacks.queries.gradients: where it is not finite it gives no direction.
+        # As in attacks.queries.gradients: non-finite gradients give no direction.
         return gradient.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0), None
 
 
 def compared(goal: Goal) -> tuple[Tensor | None, Tensor | None]:
-    """The labels or the targets (N,) that Foolbox's attacks compare classes with; neither for most goals.
+    """The labels or the targets (N,) with which Foolbox's attacks compare classes; neither for most goals.
 
-    Two goals have a counterpart in Foolbox, and attacks that compare classes themselves know no other. Hence their
-    names here, as in the table of what each attack takes.
+    Two goals have a counterpart in Foolbox, and attacks that compare classes themselves support no others. So these are
+    named here, as in the table of supported goals.
 
     Example:
         >>> from attacks import OrderedTopK, Untargeted
@@ -147,9 +147,9 @@ def cleared(goal: Goal, logits: Tensor) -> Tensor:
 
 
 def _strict(goal: Goal, logits: Tensor) -> Tensor:
-    """The logits with the label a hair ahead, or the target a hair behind.
+    """The logits with the label slightly raised, or the target slightly lowered.
 
-    Foolbox compares classes in many places of its own; this way all of them come to the same verdict.
+    Foolbox compares classes in many places; this way all of them agree.
     """
     labels, targets = compared(goal)
     if labels is not None:

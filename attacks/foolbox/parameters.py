@@ -1,4 +1,4 @@
-"""The parameters of Foolbox's classes: which there are, what they may be."""
+"""The parameters of Foolbox's classes, and their permitted values."""
 
 import difflib
 import inspect
@@ -15,9 +15,9 @@ from attacks.foolbox.table import ROWS
 _DECIDED = ("distance", "constraint", "channel_axis", "tensorboard")
 
 _LEAST = {"candidates": 2}
-"""Counts are from 1, but for these."""
+"""Smallest values of counts that do not start from 1."""
 _SHARES = frozenset({"target", "quantile", "threshold", "mutation_probability", "adam_beta1", "adam_beta2"})
-"""Numbers from 0 to 1."""
+"""Parameters that are numbers from 0 to 1."""
 _FROM_0 = _SHARES | {
     "confidence",
     "max_rotation",
@@ -29,16 +29,16 @@ _FROM_0 = _SHARES | {
     "regularization",
     "source_step_convergance",
 }
-"""Numbers that may be 0; the others must be positive."""
+"""Parameters that may be 0; other numbers must be positive."""
 
 
 def complete(row: Row, attack: type, given: Mapping[str, object]) -> dict[str, object]:
     """All parameters of one of Foolbox's attacks.
 
     Args:
-        row: The attack's row.
-        attack: The class of Foolbox.
-        given: The parameters that are not to have their defaults.
+        row: Row of the attack.
+        attack: Foolbox's class of that attack.
+        given: Parameters that override the defaults.
 
     Raises:
         ValueError: ``expected ..., got ...`` for an unknown parameter or a value of the wrong type.
@@ -69,12 +69,12 @@ def complete(row: Row, attack: type, given: Mapping[str, object]) -> dict[str, o
         elif not _fits(value, hints[name], name):
             wanted = _wanted(hints[name], name)
             raise ValueError(f"expected {name} of foolbox/{row.name} to be {wanted}, got {value!r}")
-    # NumPy's numbers could not be written to a record.
+    # NumPy numbers could not be written to a record.
     return known | {name: value.item() if hasattr(value, "item") else value for name, value in given.items()}
 
 
 def check_time_limit(seconds: object) -> None:
-    """Check how long an attack may take.
+    """Check the time limit of an attack.
 
     Raises:
         ValueError: ``expected ..., got ...``
@@ -99,7 +99,7 @@ def _check_start(row: Row, value: object) -> None:
 
 
 def _fits(value: object, hint: Any, name: str) -> bool:
-    """Whether a value is what a type hint of Foolbox means, and within the range of the parameter."""
+    """Whether a value matches a type hint of Foolbox, and is within the parameter's range."""
     if get_origin(hint) is Union:
         return any(_fits(value, each, name) for each in get_args(hint))
     if get_origin(hint) is Literal:

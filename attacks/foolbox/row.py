@@ -1,4 +1,4 @@
-"""A line of the table of Foolbox's attacks: what can be said of one of its classes."""
+"""A row of the table of Foolbox's attacks: the facts about one class."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,11 +11,11 @@ UNTARGETED = ("untargeted",)
 TARGETED = ("targeted",)
 CLASSES = (*UNTARGETED, *TARGETED)
 ANY = tuple(GOALS)
-"""Goals of an attack that only asks whether an image fools."""
+"""Goals of an attack that only checks whether an image fools."""
 
 Need = Literal["targets", "starting points", "feed", "numba", "4-D input", "steps"]
-"""Target classes; images that fool already; other images to choose from; the package numba; images (N, C, H, W); a
-number of steps, which Foolbox asks for."""
+"""Target classes; images that already fool; other images to choose from; the package numba; images (N, C, H, W); a
+number of steps, which Foolbox requires."""
 Draws = Literal["never", "always", "random_start", "init_attack", "no grid_search"]
 """When an attack draws random numbers; the last three name the parameter that decides."""
 
@@ -29,29 +29,30 @@ class Row:
     attack: str
     """Name of the class in ``foolbox.attacks``."""
     kind: Literal["budget", "minimum norm", "plain"]
-    """Is given an ``eps``; looks for the smallest perturbation; or neither, and is run like a minimum-norm attack."""
+    """Takes an ``eps``; looks for the smallest perturbation; or neither, and is run like a minimum-norm attack."""
     norms: tuple[str, ...]
-    """Names of its norms, the default first. All four: no norm guides the attack, and they only measure its results."""
+    """Names of its norms, the default first. All four: no norm guides the attack, and norms only measure its
+    results."""
     access: Access
-    """The most it asks of a model."""
+    """The broadest access it needs to a model."""
     search: Search = "many steps"
     """How it finds its candidates."""
     goals: tuple[str, ...] = CLASSES
     """Names of the goals it takes."""
     needs: tuple[Need, ...] = ()
-    """What it cannot run without."""
+    """Requirements without which it cannot run."""
     draws: Draws = "never"
     """When it draws random numbers."""
     mixes: str = ""
-    """How the other images of a batch change an image's result; empty where they do not."""
+    """How the other images of a batch affect an image's result; empty if they do not."""
     defaults: Mapping[str, object] = field(default_factory=dict)
-    """Parameters that get another default here than in Foolbox, or have none there."""
+    """Parameters with a different default here than in Foolbox, or without one there."""
     start: str = ""
     """Attack that finds the starting points, unless the parameter ``init_attack`` names another."""
     start_parameters: Mapping[str, Any] = field(default_factory=dict)
-    """Parameters with which that attack runs."""
+    """Parameters of that attack."""
     black: bool = False
-    """Whether a black image stands for "found nothing"."""
+    """Whether a black image means "found nothing"."""
     faults: tuple[str, ...] = ()
     """Known errors and limits, with files and lines of ``foolbox/attacks``."""
 
@@ -60,11 +61,11 @@ _CLASS_PREFIX = {"l0": "L0", "l1": "L1", "l2": "L2", "linf": "Linf"}
 
 
 def family(name: str, attack: str, norms: tuple[str, ...], **facts: Any) -> tuple[Row, ...]:
-    """A row for each norm, for attacks whose names in Foolbox differ only in the norm.
+    """One row per norm, for attacks whose Foolbox names differ only in the norm.
 
     Args:
-        name: The name they share, without the norm.
-        attack: The name that Foolbox's classes share, without the norm.
+        name: Common name, without the norm.
+        attack: Common name of Foolbox's classes, without the norm.
         norms: Names of the norms, one for each row.
         **facts: Other fields of the rows.
 

@@ -1,4 +1,4 @@
-"""All that touches Foolbox: its import, its surroundings, one run of one of its attacks on float32 images."""
+"""Everything that touches Foolbox: its import, its isolation, one run of one of its attacks on float32 images."""
 
 import importlib
 import logging
@@ -17,23 +17,23 @@ from attacks.geometry.rows import column, flat
 from attacks.goals import Goal
 
 _AT_ONCE = 16
-"""How many images of the pool "dataset" looks at together."""
+"""Number of images of the pool that "dataset" evaluates together."""
 
 CARRIED = {1: "mnist", 3: "imagenet"}
-"""Number of channels -> Foolbox's name for the 20 images of that kind that come with it."""
+"""Number of channels -> Foolbox's name for its 20 sample images of that kind."""
 
 
 def load() -> Any:
     """The package foolbox, imported on first use.
 
     Raises:
-        ModuleNotFoundError: It is not installed.
+        ModuleNotFoundError: If it is not installed.
 
     Example:
         >>> load().__version__
         '3.3.4'
     """
-    # Foolbox's zoo, which is not used here, imports GitPython, which refuses to be imported where git is missing.
+    # Foolbox's zoo, which is not used here, imports GitPython, which cannot be imported without git.
     os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Please import `gaussian_filter`", DeprecationWarning)
@@ -56,7 +56,7 @@ def apart(seed: int, device: torch.device) -> Iterator[None]:
     import numpy as np
 
     before = np.random.get_state()  # noqa: NPY002  Foolbox draws from this generator
-    # Without a handler, Foolbox's first message would have all messages of the program printed from then on.
+    # Without a handler, Foolbox's first message would cause all later log messages of the program to be printed.
     listener = logging.NullHandler()
     logging.root.addHandler(listener)
     accelerators = [] if device.type == "cpu" else [device]
@@ -88,17 +88,17 @@ def answer(
     Args:
         row: The attack's row.
         parameters: The parameters of its class.
-        door: The model, as Foolbox sees it.
+        door: The model as seen by Foolbox.
         x: Images (n, ...), float32, in [0, 1].
         options: Options of the run: ``epsilon``, ``starting_points``.
 
     Returns:
-        Images (n, ...), unchecked; the original ones in place of black ones that stand for "found nothing".
+        Images (n, ...), unchecked; the originals replace black ones that mean "found nothing".
     """
     from eagerpy.astensor import astensor
 
     attack = getattr(load().attacks, row.attack)(**parameters)
-    # Some attacks only take EagerPy's tensors.
+    # Some attacks only accept EagerPy tensors.
     wrapped = {key: astensor(value) if isinstance(value, Tensor) else value for key, value in options.items()}
     x_adv: Tensor = attack.run(door, astensor(x), _criterion(door.goal), **wrapped).raw
     if row.black:
@@ -107,9 +107,10 @@ def answer(
 
 
 def choose(door: FoolboxModel, x: Tensor, feed: Tensor | None) -> Tensor:
-    """Run Foolbox's DatasetAttack on one image (1, ...): the first of the fed images, in random order, that fools.
+    """Run Foolbox's DatasetAttack on one image (1, ...): the first fed image, in random order, that fools.
 
-    Foolbox draws from no more fed images than its batch is long, so the batch is made of that many copies of the image.
+    Foolbox uses at most as many fed images as its batch has, so the batch consists of that number of copies of the
+    image.
     """
     from eagerpy.astensor import astensor
 
@@ -140,7 +141,7 @@ def _criterion(goal: Goal) -> Any:
     from foolbox.criteria import Criterion, Misclassification, TargetedMisclassification
 
     class Cleared(Criterion):
-        """Any other goal; attacks that compare classes themselves refuse it."""
+        """Any other goal; attacks that compare classes themselves reject it."""
 
         def __repr__(self) -> str:
             return type(goal).__name__

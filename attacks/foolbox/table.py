@@ -1,7 +1,8 @@
-"""What each of the 58 attacks of Foolbox 3.3.4 is, takes, needs and gets wrong. Plain data; Foolbox is not imported.
+"""Type, goals, requirements and faults of the 58 attacks of Foolbox 3.3.4. Plain data; does not import Foolbox.
 
-Everything here was found in Foolbox's code and tried out; the tests try it again. Faults that cannot show here are left
-out: boxes other than [0, 1], TensorFlow and JAX, a list of ``epsilons``, seeds, gradients of the model's parameters.
+Everything here was found in Foolbox's code and verified; the tests verify it again. Faults that cannot show here are
+left out: boxes other than [0, 1], TensorFlow and JAX, a list of ``epsilons``, seeds, gradients of the model's
+parameters.
 """
 
 import difflib
@@ -24,7 +25,7 @@ def _fmn(norm: str, *faults: str) -> tuple[Row, ...]:
     return family("fmn", "FMNAttack", (norm,), **_STEPS, draws="init_attack", faults=faults)
 
 
-_BLACK = "where it finds nothing it returns a black image"
+_BLACK = "returns a black image if it finds nothing"
 _BRENDEL_BETHGE: dict[str, Any] = {
     **_STEPS,
     "needs": ("starting points", "numba"),
@@ -32,15 +33,15 @@ _BRENDEL_BETHGE: dict[str, Any] = {
     "mixes": "the trust region grows with the size of the batch",
     "start": "linear-search-blended-uniform-noise",
     "faults": (
-        "brendel_bethge.py:165,1836,2061: endless loops that no time limit reaches, as they never ask the model",
-        "brendel_bethge.py:431: AssertionError for the batch where one image has no starting point",
+        "brendel_bethge.py:165,1836,2061: endless loops that no time limit can stop, as they never query the model",
+        "brendel_bethge.py:431: AssertionError for the batch if one image has no starting point",
     ),
 }
 _BB_L0 = "brendel_bethge.py:738: does not count changes of up to 1e-4"
 _DEEPFOOL: dict[str, Any] = {
     **_STEPS,
     "goals": ANY,
-    "faults": ("deepfool.py:118: leaves the first class for the nearest; other goals only tell it when to stop",),
+    "faults": ("deepfool.py:118: moves from the top class to the nearest one; other goals only decide when it stops",),
 }
 
 _GRADIENT = (
@@ -52,7 +53,7 @@ _GRADIENT = (
         draws="always",
         faults=(
             "ddn.py:25: a random direction where the gradient vanishes",
-            "ddn.py:118: where it finds nothing it returns the original image",
+            "ddn.py:118: returns the original image if it finds nothing",
         ),
     ),
     Row(
@@ -60,7 +61,7 @@ _GRADIENT = (
         attack="L2CarliniWagnerAttack",
         **_STEPS,
         norms=("l2",),
-        mixes="abort_early watches the loss of the whole batch",
+        mixes="abort_early depends on the loss of the whole batch",
         black=True,
         faults=(f"carlini_wagner.py:147: {_BLACK}",),
     ),
@@ -69,21 +70,21 @@ _GRADIENT = (
         attack="EADAttack",
         **_STEPS,
         norms=("l1",),
-        mixes="abort_early watches the loss of the whole batch",
+        mixes="abort_early depends on the loss of the whole batch",
         black=True,
         faults=(
             f"ead.py:144: {_BLACK}",
-            "ead.py:118: asks the model about images outside of [0, 1]",
+            "ead.py:118: queries the model with images outside [0, 1]",
             'ead.py:224: decision_rule="EN" keeps the nearest by squared L2 plus a hundredth of L1',
         ),
     ),
     *_fmn(
         "l0",
         "fast_minimum_norm.py:501: IndexError once the radius reaches all values, soon on small images",
-        "fast_minimum_norm.py:503: changes one value more than the radius, so hardly ever a single one",
+        "fast_minimum_norm.py:503: changes one value more than the radius allows, so hardly ever only one",
     ),
     *_fmn("l1"),
-    *_fmn("l2", "fast_minimum_norm.py:398: the projection does nothing, so its results are far from the nearest"),
+    *_fmn("l2", "fast_minimum_norm.py:398: the projection has no effect, so its results are far from minimal"),
     Row(name="linf-fmn", attack="LInfFMNAttack", **_STEPS, norms=("linf",), draws="init_attack"),
     *family(
         "brendel-bethge",
@@ -118,13 +119,13 @@ _DECISION = (
         "binary-search-contrast-reduction",
         "BinarySearchContrastReductionAttack",
         search="blind",
-        faults=("contrast_min.py:66: where it finds nothing it returns a grey image",),
+        faults=("contrast_min.py:66: returns a grey image if it finds nothing",),
     ),
     _search(
         "linear-search-contrast-reduction",
         "LinearSearchContrastReductionAttack",
         search="blind",
-        faults=("contrast_min.py:118: where it finds nothing it returns a grey image",),
+        faults=("contrast_min.py:118: returns a grey image if it finds nothing",),
     ),
     _search("gaussian-blur", "GaussianBlurAttack", search="blind", needs=("4-D input",)),
     _search(
@@ -132,7 +133,7 @@ _DECISION = (
         "LinearSearchBlendedUniformNoiseAttack",
         search="blind",
         draws="always",
-        faults=("blended_noise.py:93: where it finds nothing it returns noise",),
+        faults=("blended_noise.py:93: returns noise if it finds nothing",),
     ),
     _search("salt-and-pepper-noise", "SaltAndPepperNoiseAttack", ("l2",), search="blind", draws="always"),
     _search(
@@ -141,9 +142,9 @@ _DECISION = (
         search="blind",
         needs=("feed",),
         draws="always",
-        mixes="an image is offered as many of the fed images as its batch is long",
+        mixes="an image is offered only as many of the fed images as its batch has",
         faults=(
-            "dataset_attack.py:95: IndexError where fewer images were fed than the batch has",
+            "dataset_attack.py:95: IndexError if fewer images were fed than the batch has",
             "dataset_attack.py:111: takes the first image that fools, not the nearest",
         ),
     ),
@@ -166,7 +167,7 @@ _DECISION = (
         mixes="all images of a batch share their random directions",
         start="linear-search-blended-uniform-noise",
         start_parameters={"steps": 50},
-        faults=("boundary_attack.py:132: ValueError for the batch where one image has no starting point",),
+        faults=("boundary_attack.py:132: ValueError for the batch if one image has no starting point",),
     ),
     _search(
         "hop-skip-jump",
@@ -178,9 +179,9 @@ _DECISION = (
         start="linear-search-blended-uniform-noise",
         start_parameters={"steps": 50},
         faults=(
-            "hop_skip_jump.py:131: ValueError for the batch where one image has no starting point",
-            "hop_skip_jump.py:144,184,189: AssertionError for the batch where one image stops being adversarial",
-            "hop_skip_jump.py:169: endless loop where one image of the batch stops being adversarial",
+            "hop_skip_jump.py:131: ValueError for the batch if one image has no starting point",
+            "hop_skip_jump.py:144,184,189: AssertionError for the batch if one image stops being adversarial",
+            "hop_skip_jump.py:169: endless loop if one image of the batch stops being adversarial",
             "hop_skip_jump.py:245: holds 800 noise images at once, about 2 GB for an image of 224 x 224",
         ),
     ),
@@ -192,8 +193,8 @@ _DECISION = (
         start="salt-and-pepper-noise",
         faults=(
             "pointwise.py:32: takes no eps",
-            "pointwise.py:77: AssertionError for the batch where one image has no starting point",
-            "pointwise.py:149: asks the model several times for every changed value: hours for a photograph",
+            "pointwise.py:77: AssertionError for the batch if one image has no starting point",
+            "pointwise.py:149: queries the model several times per changed value: hours for a photograph",
         ),
     ),
     Row(
@@ -207,8 +208,8 @@ _DECISION = (
         needs=("4-D input",),
         draws="no grid_search",
         faults=(
-            "spatial_attack.py:113: returns the first turn of the grid that fools, from -30 degrees up",
-            "spatial_attack_transformations.py:40: takes height for width: images that are not square are sheared too",
+            "spatial_attack.py:113: returns the first rotation of the grid that fools, from -30 degrees up",
+            "spatial_attack_transformations.py:40: confuses height and width: non-square images are also sheared",
         ),
     ),
 )
@@ -218,7 +219,7 @@ ROWS: dict[str, Row] = {row.name: row for row in (*BUDGET, *_GRADIENT, *_DECISIO
 
 
 def near_names(name: str) -> str:
-    """The end of a message: the names that someone may have meant; Foolbox's own names of its classes count too.
+    """A suggestion of similar names to end a message; Foolbox's class names are understood too.
 
     Example:
         >>> near_names("EADAttack"), near_names("zzz")

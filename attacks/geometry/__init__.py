@@ -1,1 +1,1 @@
-"""Balls, boxes and planes: where perturbations may go, in any norm."""
+"""Balls, boxes and planes: geometry of perturbations in any norm."""

@@ -1,4 +1,4 @@
-"""The images within reach of others: what a descent comes back to after every step."""
+"""Balls around images, onto which descents project after every step."""
 
 from collections.abc import Callable
 from typing import Protocol
@@ -10,10 +10,10 @@ from attacks.geometry.rows import column
 
 
 def radii(eps: float | Tensor | None, x: Tensor) -> Tensor:
-    """An ``eps`` as one radius for each image, of the images' dtype and on their device.
+    """Convert ``eps`` to one radius per image, with the images' dtype and on their device.
 
     Args:
-        eps: A number of any kind, or (N,); None: no bound.
+        eps: A number of any type, or (N,); None: no bound.
         x: Images (N, ...).
 
     Returns:
@@ -27,7 +27,7 @@ def radii(eps: float | Tensor | None, x: Tensor) -> Tensor:
 
 
 class Ball(Protocol):
-    """The images within ``eps`` of others and in [0, 1], as a norm's ``ball`` gives them.
+    """The images within ``eps`` of given ones and in [0, 1], as returned by a norm's ``ball``.
 
     Example:
         >>> from attacks import Linf
@@ -42,7 +42,7 @@ class Ball(Protocol):
 
 
 class Interval:
-    """The ball of a norm in which every value has an interval of its own: both ends are computed once.
+    """The ball of a norm in which every value has its own interval, whose ends are computed once.
 
     Args:
         x: Centres (n, ...), in [0, 1].
@@ -67,7 +67,7 @@ class Around:
     """The ball of any other norm.
 
     Args:
-        within: Brings candidates back: centres (n, ...), candidates (n, ...) and radii (n,) -> candidates (n, ...).
+        within: Projection: centres (n, ...), candidates (n, ...) and radii (n,) -> candidates (n, ...).
         x: Centres (n, ...), in [0, 1].
         eps: The radii (n,).
 
@@ -86,7 +86,7 @@ class Around:
 
 
 def at_most(eps: Tensor) -> Tensor:
-    """The size (n,) up to which perturbations are within ``eps`` (n,), as measured: projections are rounded.
+    """The measured size (n,) up to which perturbations count as within ``eps`` (n,), as projections are rounded.
 
     Example:
         >>> bool(0.1 < at_most(torch.tensor(0.1)) < 0.10001)
@@ -96,7 +96,7 @@ def at_most(eps: Tensor) -> Tensor:
 
 
 def keeps_to(size: Tensor, eps: Tensor) -> Tensor:
-    """Whether perturbations of a measured size (n,) are within ``eps`` (n,), but for the rounding of projections.
+    """Whether perturbations of a measured size (n,) are within ``eps`` (n,), up to the rounding of projections.
 
     Example:
         >>> keeps_to(torch.tensor([0.1 + 5e-7, 0.11]), torch.tensor([0.1, 0.1]))
@@ -106,16 +106,16 @@ def keeps_to(size: Tensor, eps: Tensor) -> Tensor:
 
 
 def added(x: Tensor, delta: Tensor, eps: float | Tensor, measure: Callable[[Tensor], Tensor]) -> Tensor:
-    """``x + delta`` in [0, 1], within ``eps`` after rounding too.
+    """``x + delta`` in [0, 1], within ``eps`` even after rounding.
 
-    Equal changes of many values are rounded alike, and half a float each adds up: on a photograph to more than
-    :func:`at_most` lets pass. There, each value that was rounded outwards is brought one float further in.
+    Equal changes of many values are rounded in the same direction, and half a float each adds up, on a photograph to
+    more than :func:`at_most` tolerates. In that case, each value rounded outwards is moved one float inwards.
 
     Args:
         x: Images (n, ...) in [0, 1].
         delta: Changes (n, ...) within ``eps``.
-        eps: A number, or one for each image (n,).
-        measure: Gives the size (n,) of changes.
+        eps: A number, or one per image (n,).
+        measure: Function that gives the size (n,) of changes.
 
     Example:
         >>> added(torch.tensor([[0.5, 0.75]]), torch.tensor([[0.25, 0.5]]), 0.75, lambda delta: delta.abs().sum(1))

@@ -1,4 +1,4 @@
-"""Images cut into blocks, each image in its own way: where every pixel of the result comes from."""
+"""Images cut into blocks, each in its own way: the source of every pixel of the result."""
 
 from typing import NamedTuple, Self
 
@@ -8,27 +8,27 @@ from torch.nn import functional
 
 
 class Strips(NamedTuple):
-    """A side cut into strips: which strip each place of it lies in, and where.
+    """A side cut into strips: the strip of each position, and the offset within it.
 
     Leading dimensions, written as ``...``, stand for images, or for images and the strips of their other side.
     """
 
     strip: Tensor
-    """Number of the strip of each place, int64 (..., L)."""
+    """Number of each position's strip, int64 (..., L)."""
     offset: Tensor
-    """Distance of the place from the first place of its strip (..., L)."""
+    """Distance of each position from the first one of its strip (..., L)."""
     start: Tensor
-    """First place of that strip (..., L)."""
+    """First position of that strip (..., L)."""
     length: Tensor
-    """Number of places of that strip (..., L)."""
+    """Number of positions in that strip (..., L)."""
 
     @classmethod
     def of(cls, edges: Tensor, side: int) -> Self:
-        """The strips between some edges.
+        """The strips between given edges.
 
         Args:
             edges: Edges of the strips, int64 (..., B + 1), ascending from 0 to L; a strip may be empty.
-            side: Number of places L.
+            side: Number of positions L.
 
         Example:
             >>> strips = Strips.of(torch.tensor([[0, 1, 3]]), side=3)
@@ -42,12 +42,12 @@ class Strips(NamedTuple):
 
     @classmethod
     def shuffled(cls, lengths: Tensor, order: Tensor, side: int) -> Self:
-        """Strips that have changed places: of each place of the result, the strip that it comes from.
+        """Reordered strips: for each position of the result, the strip it comes from.
 
         Args:
-            lengths: Lengths of the strips before, int64 (..., B); they add up to L.
-            order: Which strip comes first, second and so on (..., B).
-            side: Number of places L.
+            lengths: Lengths of the strips in the original order, int64 (..., B), which add up to L.
+            order: Indices of the strips in their new order (..., B).
+            side: Number of positions L.
 
         Example:
             >>> strips = Strips.shuffled(torch.tensor([[1, 2]]), torch.tensor([[1, 0]]), side=3)
@@ -61,11 +61,11 @@ class Strips(NamedTuple):
 
 
 def proportional(weights: Tensor, side: int) -> Tensor:
-    """Whole lengths that add up to a side, as nearly as weights say.
+    """Integer lengths that add up to a side, approximately proportional to weights.
 
     Args:
         weights: Positive weights (..., B).
-        side: What the lengths add up to.
+        side: Sum of the lengths.
 
     Returns:
         int64 (..., B).
@@ -79,13 +79,13 @@ def proportional(weights: Tensor, side: int) -> Tensor:
 
 
 def shuffle_and_rotate(x: Tensor, random: Tensor, blocks: int, rotation: float) -> Tensor:
-    """Cut images into strips and these into blocks, exchange both at random, and turn every block about its middle.
+    """Cut images into strips and these into blocks, shuffle both, and rotate every block about its centre.
 
-    What lies beyond the edges of a turned block is black. Strips and blocks are at most twice as long as the shortest.
+    Pixels beyond the edges of a rotated block are black. Strips and blocks are at most twice as long as the shortest.
 
     Args:
         x: Images (n, C, H, W).
-        random: Uniform numbers in [0, 1) that decide (n, :func:`numbers_for` of the blocks).
+        random: Uniform numbers in [0, 1), (n, :func:`numbers_for` of the blocks).
         blocks: Number of strips, and of blocks in each strip.
         rotation: Largest angle, degrees, either way.
 
@@ -115,14 +115,14 @@ def shuffle_and_rotate(x: Tensor, random: Tensor, blocks: int, rotation: float) 
     inside = (source_down.abs() <= high + 0.5) & (source_right.abs() <= wide + 0.5)
     source_down = torch.maximum(torch.minimum(source_down, high), -high) + high + rows.start.unsqueeze(2)
     source_right = torch.maximum(torch.minimum(source_right, wide), -wide) + wide + of_strip(within.start)
-    # From pixels to the coordinates of torch, in which the image reaches from -1 to 1.
+    # From pixels to torch's coordinates, in which the image spans -1 to 1.
     source = torch.stack([(2 * source_right + 1) / width - 1, (2 * source_down + 1) / height - 1], 3).to(x)
     moved = functional.grid_sample(x, source, padding_mode="border", align_corners=False)
     return moved * inside.unsqueeze(1)
 
 
 def numbers_for(blocks: int) -> int:
-    """How many random numbers :func:`shuffle_and_rotate` takes for each image.
+    """Number of random numbers per image for :func:`shuffle_and_rotate`.
 
     Example:
         >>> numbers_for(2)
@@ -132,7 +132,7 @@ def numbers_for(blocks: int) -> int:
 
 
 def _parted(random: Tensor, blocks: int) -> tuple[Tensor, Tensor, Tensor, tuple[Tensor, Tensor]]:
-    """Keys to sort strips (n, B) and blocks (n, B, B) by, angles (n, B, B), and weights of strips and of blocks."""
+    """Sort keys of strips (n, B) and blocks (n, B, B), angles (n, B, B), and weights of strips and of blocks."""
     sizes = [blocks, blocks**2, blocks**2, blocks, blocks**2]
     down, right, angles, rows, columns = torch.split(random.double(), sizes, dim=1)
     square = (len(random), blocks, blocks)
@@ -140,5 +140,5 @@ def _parted(random: Tensor, blocks: int) -> tuple[Tensor, Tensor, Tensor, tuple[
 
 
 def _edges(lengths: Tensor) -> Tensor:
-    """Edges (..., B + 1) of strips of these lengths (..., B)."""
+    """Edges (..., B + 1) of strips with the given lengths (..., B)."""
     return functional.pad(lengths.cumsum(-1), (1, 0))

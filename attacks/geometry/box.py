@@ -1,4 +1,4 @@
-"""The box [0, 1] in which images lie, and the room that it leaves to each value."""
+"""The box [0, 1] of images, and the room it leaves for each value."""
 
 import torch
 from torch import Tensor
@@ -7,7 +7,7 @@ from attacks.geometry.rows import flat
 
 
 def free(x: Tensor, gradient: Tensor) -> Tensor:
-    """1 where a value of an image (N, ...) can move against the gradient, 0 where it is at that end of [0, 1].
+    """1 where a value of an image (N, ...) can move against the gradient, 0 where it is already at that end of [0, 1].
 
     Example:
         >>> free(torch.tensor([[0.0, 0.5]]), torch.tensor([[9.0, 1.0]]))

@@ -1,15 +1,15 @@
-"""Which numbers of a row are its largest, without sorting all of them."""
+"""The largest numbers of each row, without a full sort."""
 
 import torch
 from torch import Tensor
 
 
 def largest(size: Tensor, count: Tensor) -> Tensor:
-    """The ``count`` largest numbers of each row; among equal ones the first.
+    """Select the ``count`` largest numbers of each row; among equal ones the first.
 
     Args:
         size: The numbers (n, d), not negative.
-        count: How many to choose in each row (n, 1), not negative; fractions are rounded down.
+        count: Number to select in each row (n, 1), not negative; fractions are rounded down.
 
     Returns:
         Bool (n, d).
@@ -34,7 +34,7 @@ def _last(size: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:
     """The ``count``-th largest number of each row and the next, (n, 1); infinite before the first, -1 after all."""
     places = size.shape[1]
     last = size.new_full((len(size), 2), -1.0)
-    # The time grows with the count, so rows that ask for many are not to hold up those that ask for few.
+    # The time grows with the count, so rows with a large count must not slow down those with a small one.
     for low, high in zip((0, places // 256, places // 64), (places // 256, places // 64, places), strict=True):
         rows = ((count > low) & (count <= high)).squeeze(1).nonzero().squeeze(1)
         if len(rows):

@@ -1,4 +1,4 @@
-"""Outlines of patches: squares and circles of whole pixels, and where an image has room for them."""
+"""Outlines of patches: squares and circles of whole pixels, and their placement in images."""
 
 import math
 from typing import Literal, get_args
@@ -16,7 +16,7 @@ def check_shape(shape: object) -> None:
     """Check the name of a shape.
 
     Raises:
-        ValueError: It is none of :data:`SHAPES`.
+        ValueError: If it is not one of :data:`SHAPES`.
 
     Example:
         >>> check_shape("star")
@@ -28,10 +28,10 @@ def check_shape(shape: object) -> None:
 
 
 def check_share(share: float) -> None:
-    """Check the share of an image that a patch covers.
+    """Check the share of an image that a patch may cover.
 
     Raises:
-        ValueError: It is not above 0, or above 1.
+        ValueError: If it is not above 0, or is above 1.
 
     Example:
         >>> check_share(1.5)
@@ -43,16 +43,16 @@ def check_share(share: float) -> None:
 
 
 def side_of(shape: str, share: float, height: int, width: int) -> int:
-    """Side of a square, or diameter of a circle, that covers a share of an image, in whole pixels; at least one.
+    """Side of a square, or diameter of a circle, that covers a share of an image, in whole pixels, at least one.
 
     Args:
         shape: One of :data:`SHAPES`.
-        share: Largest share of the image that it covers, above 0, at most 1.
+        share: Largest share of the image to cover, above 0, at most 1.
         height: Height of the image, pixels.
         width: Width of the image, pixels.
 
     Raises:
-        ValueError: The image has no room for it.
+        ValueError: If it does not fit into the image.
 
     Example:
         >>> side_of("square", 0.05, 224, 224), side_of("circle", 0.05, 224, 224)
@@ -90,16 +90,16 @@ def outline(shape: str, side: int) -> Tensor:
 
 
 def placed(pixels: Tensor, corners: Tensor, height: int, width: int) -> Tensor:
-    """An outline put into images.
+    """Place an outline in images.
 
     Args:
         pixels: The outline, bool (side, side).
-        corners: Row and column of its upper left corner in each image, whole numbers (n, 2).
+        corners: Row and column of its upper left corner in each image, integers (n, 2).
         height: Height of the images, pixels.
         width: Width of the images, pixels.
 
     Returns:
-        The pixels that it covers, bool (n, height, width).
+        The pixels it covers, bool (n, height, width).
 
     Example:
         >>> placed(outline("square", 1), torch.tensor([[1, 0]]), 2, 2).int()
@@ -115,7 +115,7 @@ def placed(pixels: Tensor, corners: Tensor, height: int, width: int) -> Tensor:
 
 
 def best_corners(changed: Tensor, pixels: Tensor) -> Tensor:
-    """Where an outline covers most of what was changed: the first such place, row by row.
+    """The position where an outline covers the most changed pixels: the first one, row by row.
 
     Args:
         changed: Pixels that were changed, bool (n, H, W).
@@ -132,7 +132,7 @@ def best_corners(changed: Tensor, pixels: Tensor) -> Tensor:
     """
     height, width = changed.shape[1:]
     side = len(pixels)
-    # Sums of products over all places at once; they are counts, so that rounding makes them exact.
+    # Sums of products over all positions at once; these are counts, so rounding makes them exact.
     shape = (height, width)
     spectrum = torch.fft.rfft2(changed.double()) * torch.fft.rfft2(pixels.to(changed.device).double(), s=shape).conj()
     covered = torch.fft.irfft2(spectrum, s=shape).round()[:, : height - side + 1, : width - side + 1]

@@ -1,4 +1,4 @@
-"""The shortest way from an image to a hyperplane, without leaving [0, 1].
+"""The shortest path from an image to a hyperplane within [0, 1].
 
 References:
     Croce and Hein, Minimally distorted adversarial examples with a fast adaptive boundary attack
@@ -17,19 +17,19 @@ _ROUNDS, _TINY = 64, 1e-30
 
 
 def one_after_another(x: Tensor, normal: Tensor, rise: Tensor, worth: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
-    """The perturbation in which the values that are worth most move to their ends, the last of them only in part.
+    """The perturbation that moves the highest-ranked values to 0 or 1, the last one only part of the way.
 
-    It is the smallest one in L1, where a value is worth what it gains per unit of its move, and in L0, where it is
-    worth what it gains in all.
+    It is the smallest one in L1, where values are ranked by their gain per unit of movement, and in L0, where they are
+    ranked by their total gain.
 
     Args:
         x: Images (n, ...) in [0, 1].
         normal: Normals of the hyperplanes (n, ...).
-        rise: Inner products with the normals that are wanted (n,), of either sign.
-        worth: Gain per unit of each value's move, and how far it can move, both (n, D) -> what ranks the values (n, D).
+        rise: Desired inner products with the normals (n,), of either sign.
+        worth: Gain per unit of each value's movement, and how far it can move, both (n, D) -> ranking score (n, D).
 
     Returns:
-        Perturbations (n, ...); where [0, 1] does not reach the hyperplane, those that come closest to it.
+        Perturbations (n, ...); where [0, 1] does not reach the hyperplane, those that get closest to it.
 
     Example:
         >>> x, normal = torch.tensor([[0.5, 0.75]]), torch.tensor([[1.0, 2.0]])
@@ -47,19 +47,20 @@ def one_after_another(x: Tensor, normal: Tensor, rise: Tensor, worth: Callable[[
 
 
 def all_at_once(x: Tensor, normal: Tensor, rise: Tensor, speed: Callable[[Tensor], Tensor]) -> Tensor:
-    """The perturbation in which every value moves in proportion to one number, until it reaches its end.
+    """The perturbation that moves every value in proportion to one common number, until it reaches 0 or 1.
 
-    It is the smallest one in Linf, where all values move alike, and in L2, where each moves as fast as it counts. The
-    number is the root of a concave, piecewise linear function, which Newton's method finds from below.
+    It is the smallest one in Linf, where all values move at the same speed, and in L2, where each moves in proportion
+    to its weight. The number is the root of a concave, piecewise linear function, which Newton's method finds from
+    below.
 
     Args:
         x: Images (n, ...) in [0, 1].
         normal: Normals of the hyperplanes (n, ...).
-        rise: Inner products with the normals that are wanted (n,), of either sign.
-        speed: How much each value counts (n, D), not negative -> how fast it moves (n, D).
+        rise: Desired inner products with the normals (n,), of either sign.
+        speed: Weight of each value (n, D), not negative -> its speed (n, D).
 
     Returns:
-        Perturbations (n, ...); where [0, 1] does not reach the hyperplane, those that come closest to it.
+        Perturbations (n, ...); where [0, 1] does not reach the hyperplane, those that get closest to it.
 
     Example:
         >>> x, normal = torch.tensor([[0.5, 0.9]]), torch.tensor([[1.0, 2.0]])
@@ -78,14 +79,14 @@ def all_at_once(x: Tensor, normal: Tensor, rise: Tensor, speed: Callable[[Tensor
         done = done | (missing <= enough) | (slope <= 0)
         if bool(done.all()):
             break
-        # The function is concave, so its tangent lies above it: the step never goes beyond the root.
+        # The function is concave, so its tangent lies above it, and the step never goes beyond the root.
         time = torch.where(done, time, time + missing / slope.clamp_min(_TINY))
         size = torch.minimum(time * pace, span)
     return (size * weight.sign()).view_as(x)
 
 
 def _fair(weight: Tensor, rise: Tensor) -> tuple[Tensor, Tensor]:
-    """The same hyperplanes, normals (n, D) and rises (n, 1), where products of their numbers would not be numbers."""
+    """Rescale hyperplanes, normals (n, D) and rises (n, 1), whose products would overflow or underflow."""
     largest = weight.abs().amax(1, keepdim=True)
     if bool(((largest > 1e-12) & (largest < 1e12)).all()):
         return weight, rise

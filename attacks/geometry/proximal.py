@@ -1,4 +1,4 @@
-"""Proximal steps, value by value: by how much a change shrinks where its size has a price."""
+"""Proximal steps, value by value: shrinking changes by a penalty on their size."""
 
 import math
 
@@ -17,7 +17,7 @@ def soft(delta: Tensor, cost: Tensor) -> Tensor:
 
 
 def firm(delta: Tensor, cost: Tensor) -> Tensor:
-    """The z that minimises ``(z - delta)^2 / 2 + cost |z|^(2/3)``: small values are dropped, the others little changed.
+    """The z that minimises ``(z - delta)^2 / 2 + cost |z|^(2/3)``: it drops small values and changes others little.
 
     References:
         Cao et al., Fast image deconvolution using closed-form thresholding formulas of Lq (q = 1/2, 2/3)
@@ -25,14 +25,14 @@ def firm(delta: Tensor, cost: Tensor) -> Tensor:
 
     Args:
         delta: Changes, of any shape.
-        cost: Prices, not negative, of a shape that broadcasts against ``delta``.
+        cost: Penalty weights, not negative, with a shape that broadcasts against ``delta``.
 
     Example:
         >>> firm(torch.tensor([1.0, -1.0, 0.5]), torch.tensor(0.25))
         tensor([ 0.8221, -0.8221,  0.0000])
     """
     size, price = delta.abs(), 2 * cost.clamp_min(torch.finfo(cost.dtype).tiny ** 0.25)
-    # By roots and exponentials: what torch makes of powers and cosh depends on the place in the batch.
+    # Uses roots and exponentials: torch's powers and cosh depend on the position in the batch.
     root_of_price = price.sqrt()
     kept = size > 2 / 3 * (3 * price**3).sqrt().sqrt()
     ratio = torch.where(kept, 27 * size.square() / (16 * price * root_of_price), 2.0)

@@ -18,7 +18,7 @@ from attacks.searches.nearest import Nearest
 
 _WHITE = 255
 _FACTORS = 14
-_ROUNDING = 1e-4  # of float32 values up to 255, with room to spare
+_ROUNDING = 1e-4  # rounding error of float32 values up to 255, with room to spare
 
 
 def quantize(
@@ -31,34 +31,34 @@ def quantize(
     eps: float | Tensor | None = None,
     steps: int = 20,
 ) -> Tensor:
-    """The 8-bit image near ``x_adv`` that still meets the goal.
+    """Find an 8-bit image near ``x_adv`` that still meets the goal.
 
-    Smallest perturbations are often finer than a grey level, so rounding to the nearest one undoes them. In L2, L1 and
-    L0 the perturbation is stretched until enough of its largest values survive the rounding; how far is found by
-    bisection. Where no stretching helps, and for Linf, the image is moved on down the margin, always looking at the
-    rounded image (a straight-through gradient), until that meets the goal. For Linf it may move by as few levels as
-    ``x_adv`` does, rounded up; every ``steps`` steps without success allow it one level more, up to ``eps``. A model
-    without a gradient is asked for answers alone: for it the perturbation is stretched in Linf too.
+    Minimal perturbations are often smaller than a grey level, so rounding to the nearest level undoes them. In L2, L1
+    and L0 the perturbation is scaled up until enough of its largest values survive the rounding; the factor is found by
+    bisection. If scaling does not help, and for Linf, the image descends the margin further, evaluated at the rounded
+    image (a straight-through gradient), until that meets the goal. For Linf it may move by as many levels as ``x_adv``
+    does, rounded up; every ``steps`` steps without success allow one level more, up to ``eps``. For a model without a
+    gradient the perturbation is scaled in Linf too.
 
-    Where ``x_adv`` does not meet the goal there is nothing to keep, and no search. But a model that itself rounds its
-    images, as one that reads files does, may say so of an image beside which there is one of 8 bits that does it: if
-    the model has a form without the rounding, as its ``exact_form``, that is asked too.
+    If ``x_adv`` does not meet the goal there is nothing to preserve, and no search. But for a model that rounds its
+    images, such as one that reads files, an image may fail although an 8-bit image next to it succeeds: if the model
+    has a form without rounding, as its ``exact_form``, that form is checked too.
 
     Args:
         model: Images in [0, 1] -> logits.
         x: Clean images (N, ...), in [0, 1].
         x_adv: Adversarial images, shaped like ``x``.
-        goal: What counts as fooled.
+        goal: Success criterion for these images.
         norm: The norm in which ``eps`` is measured.
         eps: Largest allowed size, image units, a number or (N,); None: no bound.
-        steps: Gradient steps before the next level is tried.
+        steps: Number of gradient steps before the next level is tried.
 
     Raises:
         ValueError: As attacks do for invalid images, goals, ``eps`` and models.
 
     Returns:
-        Images whose values are multiples of 1/255. Where no 8-bit image was found that meets the goal within
-        ``eps``, the nearest rounding that stays within it.
+        Images whose values are multiples of 1/255. If no 8-bit image within ``eps`` was found that meets the goal, the
+        nearest rounding within it.
 
     Example:
         >>> from attacks import Linf, Untargeted
@@ -95,7 +95,7 @@ def quantize(
         beyond = _beyond(norm, x[rows], x_q, reach[rows])
         done = ~beyond & at.fooled
         best[rows[done]] = x_q[done]
-        # Rounding lengthens a perturbation; the next one is given that much less room.
+        # Rounding lengthens a perturbation; the next one gets that much less room.
         room = torch.where(beyond, room * reach[rows] / norm.measure(x_q - x[rows]), room)
         z = norm.within(x[rows], z + norm.step(x_q, at.gradient, size[rows].clamp_min(1 / _WHITE) / 4), room)
         step += 1
@@ -113,7 +113,7 @@ def _met(model: Model, x_adv: Tensor, goal: Goal) -> Tensor:
 
 
 def _stretched(model: Model, x: Tensor, x_adv: Tensor, goal: Goal, norm: Norm, reach: Tensor, level: Tensor) -> Nearest:
-    """The nearest roundings that meet the goal among those of stretched and shortened perturbations, by bisection.
+    """The nearest roundings of scaled perturbations that meet the goal, by bisection over the scale.
 
     No value is moved by more than ``level`` (n,) levels of grey.
     """
@@ -133,7 +133,7 @@ def _beyond(norm: Norm, x: Tensor, x_q: Tensor, reach: Tensor) -> Tensor:
 
 
 def _levels(norm: Norm, size: Tensor, reach: Tensor) -> tuple[Tensor, Tensor]:
-    """By how many levels a value may differ from the clean image, at first and at last: (N,), (N,)."""
+    """Number of levels by which a value may differ from the clean image, initially and finally: (N,), (N,)."""
     if not norm.per_value:
         return torch.full_like(size, _WHITE), torch.full_like(size, _WHITE)
     first = (size * _WHITE - _ROUNDING).ceil().clamp_min(1)
@@ -148,14 +148,14 @@ def on_levels(x: Tensor, z: Tensor, level: Tensor) -> Tensor:
         tensor([[103., 103.]])
     """
     grey, span = x * _WHITE, column(level, x)
-    # Where no multiple lies within the level, the one nearest to the clean value.
+    # If no multiple lies within the level, the one nearest to the clean value.
     low = torch.minimum((grey - span - _ROUNDING).ceil(), grey.round()).clamp_min(0)
     high = torch.maximum((grey + span + _ROUNDING).floor(), grey.round()).clamp_max(_WHITE)
     return torch.clamp((z * _WHITE).round(), low, high) / _WHITE
 
 
 def _inwards(x: Tensor, z: Tensor) -> Tensor:
-    """``z`` with every value rounded to a multiple of 1/255 towards ``x``, at most as far as that nearest to it."""
+    """``z`` with every value rounded to a multiple of 1/255 towards ``x``, at most to the multiple nearest to ``x``."""
     grey, nearest = z * _WHITE, (x * _WHITE).round()
     up, down = (grey + _ROUNDING).floor().maximum(nearest), (grey - _ROUNDING).ceil().minimum(nearest)
     return torch.where(z > x, up, down).clamp(0, _WHITE) / _WHITE

@@ -1,4 +1,4 @@
-"""Images as rows of a matrix, and one number for each image."""
+"""Images as rows of a matrix, and one number per image."""
 
 from collections.abc import Sequence
 
@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 def flat(delta: Tensor) -> Tensor:
-    """Each image as one row: (N, ...) -> (N, D).
+    """Flatten each image to one row: (N, ...) -> (N, D).
 
     Example:
         >>> flat(torch.zeros(2, 3, 4, 4)).shape
@@ -17,7 +17,7 @@ def flat(delta: Tensor) -> Tensor:
 
 
 def column(value: float | Tensor, like: Tensor) -> Tensor:
-    """A number (or a truth value) for each image, (N,), shaped to broadcast against images ``like`` (N, ...).
+    """A number (or boolean) per image, (N,), shaped to broadcast against images ``like`` (N, ...).
 
     Example:
         >>> column(torch.ones(2), torch.zeros(2, 3, 4, 4)).shape
@@ -29,9 +29,9 @@ def column(value: float | Tensor, like: Tensor) -> Tensor:
 
 
 def mean_of(parts: Sequence[Tensor]) -> Tensor:
-    """The mean of tensors of one shape, added up one after the other.
+    """The mean of tensors of one shape, added up one after another.
 
-    What torch makes of the mean of a stack depends on the number of images.
+    The rounding of torch's mean over a stack depends on the number of images.
 
     Example:
         >>> mean_of([torch.tensor([1.0, 2.0]), torch.tensor([3.0, 2.0])])
@@ -41,7 +41,7 @@ def mean_of(parts: Sequence[Tensor]) -> Tensor:
 
 
 def logistic(number: Tensor) -> Tensor:
-    """The logistic function, rounded for each number alike, wherever in a batch it stands; torch's sigmoid is not.
+    """The logistic function, rounded the same way at every position in a batch, unlike torch's sigmoid.
 
     Example:
         >>> logistic(torch.tensor([0.0, -1000.0]))

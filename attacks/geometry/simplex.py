@@ -1,15 +1,15 @@
-"""Shrinking numbers until their sum fits: the heart of the projection onto L1 balls, with and without a box."""
+"""Shrinking numbers until their sum fits: the core of the projection onto L1 balls, with and without a box."""
 
 import torch
 from torch import Tensor
 
 
 def shrink(size: Tensor, total: Tensor, most: Tensor | None = None) -> Tensor:
-    """Take the same amount off all numbers of a row, never below 0, so that their sum is at most ``total``.
+    """Subtract the same amount from all numbers of a row, never below 0, so that their sum is at most ``total``.
 
-    With bounds, what remains of each number is cut to its bound, so that a number far above it is reduced last. The
-    amount is the root of a piecewise linear function, found by Newton's method, and by halving where that fails;
-    each row on its own. On rows of some thousand numbers this takes a quarter of the time of sorting them.
+    With bounds, the remainder of each number is clipped to its bound, so that a number far above it is reduced last.
+    The amount is the root of a piecewise linear function, found by Newton's method, or by bisection where that fails,
+    separately for each row. On rows of a few thousand numbers this takes a quarter of the time of sorting them.
 
     References:
         Croce and Hein, Mind the box: l1-APGD for sparse adversarial attacks on image classifiers
@@ -17,11 +17,11 @@ def shrink(size: Tensor, total: Tensor, most: Tensor | None = None) -> Tensor:
 
     Args:
         size: The numbers (n, d), not negative.
-        total: The most that each row may sum to (n, 1), not negative; may be infinite.
+        total: Largest sum of each row (n, 1), not negative; may be infinite.
         most: Bound of each number, not negative (n, d); None: no bounds.
 
     Returns:
-        The numbers (n, d); rows that fit are unchanged but for the bounds.
+        The numbers (n, d); rows that fit are unchanged except for the bounds.
 
     Example:
         >>> shrink(torch.tensor([[3.0, 1.0, 0.5]]), torch.tensor([[3.0]]))
@@ -33,7 +33,7 @@ def shrink(size: Tensor, total: Tensor, most: Tensor | None = None) -> Tensor:
     fits = shrunk.sum(1) <= total.squeeze(1)
     if bool(fits.all()):
         return shrunk
-    # Mostly only the largest few numbers remain above 0, and they alone decide the amount.
+    # Usually only the largest few numbers remain above 0, and they alone determine the amount.
     top, places = size.topk(-(-size.shape[1] // _PART), dim=1, sorted=False)
     amount = _amount(top, total, None if most is None else most.gather(1, places))
     amount[fits] = 0
@@ -41,7 +41,7 @@ def shrink(size: Tensor, total: Tensor, most: Tensor | None = None) -> Tensor:
     if len(more):
         amount[more] = _amount(size[more], total[more], None if most is None else most[more])
     shrunk = _cut((size - amount).clamp_(min=0), most)
-    # Scales away what rounding leaves above the total.
+    # Scales away any excess left by rounding.
     return shrunk * (total / shrunk.sum(1, keepdim=True).clamp_min(1e-30)).clamp_max(1)
 
 
@@ -50,9 +50,9 @@ def _cut(size: Tensor, most: Tensor | None) -> Tensor:
 
 
 def _amount(size: Tensor, total: Tensor, most: Tensor | None) -> Tensor:
-    """How much to take off each number (n, 1), for rows that do not fit."""
+    """Amount to subtract from each number (n, 1), for rows that do not fit."""
     high, low = size.amax(1, keepdim=True), torch.zeros_like(total)
-    # A sum of at most 0 leaves nothing of any number, and the search below would divide by an error of 0.
+    # With a total of 0 nothing remains of any number, and the search below would divide by an error of 0.
     done = total <= 0
     amount = torch.where(done, high, low)
     enough = 4 * torch.finfo(size.dtype).eps * total
@@ -62,17 +62,17 @@ def _amount(size: Tensor, total: Tensor, most: Tensor | None) -> Tensor:
         done = done | (excess.abs() <= enough) | (high <= low)
         if bool(done.all()):
             break
-        # What remains only falls as the amount grows, so that the sign of the excess says on which side the root is.
+        # The remainder falls monotonically with the amount, so the sign of the excess shows on which side the root is.
         low, high = torch.where(excess > 0, amount, low), torch.where(excess > 0, high, amount)
-        # The sum falls by one for each number between its ends: the slope of the straight piece that the amount is on.
+        # The sum falls by one for each number between its ends, which gives the slope of the current linear piece.
         sloping = shrunk > 0 if most is None else (shrunk > 0) & (shrunk < most)
         newton = amount + excess / sloping.sum(1, keepdim=True)
-        # With bounds the sum is not convex, and a step along the piece may leave the bracket; halving it never does.
+        # With bounds the sum is not convex, and a Newton step may leave the bracket; bisection never does.
         inside = (newton > low) & (newton < high)
         amount = torch.where(done, amount, torch.where(inside, newton, (low + high) / 2))
     return amount
 
 
 _PART = 8
-"""The largest numbers are looked at first: one in ``_PART``."""
+"""The largest numbers, one in ``_PART``, are considered first."""
 _ROUNDS = 64

@@ -1,4 +1,4 @@
-"""Images turned, resized and shifted, each in its own way, differentiably."""
+"""Differentiable rotation, resizing and shifting, with separate parameters for each image."""
 
 from typing import NamedTuple, Self
 
@@ -8,13 +8,13 @@ from torch.nn import functional
 
 
 def warp(x: Tensor, angle: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
-    """Turn images about their middle, resize them, then shift them; bilinear, black beyond the edges.
+    """Rotate images about their centre, resize them, then shift them; bilinear, black beyond the edges.
 
     Args:
         x: Images (n, C, H, W).
-        angle: Degrees, counter-clockwise (n,).
+        angle: Rotation angle in degrees, counter-clockwise (n,).
         scale: New size as a fraction of the old (n,), positive.
-        shift: Downwards and to the right, as a fraction of height and width (n, 2).
+        shift: Shift downwards and to the right, as a fraction of height and width (n, 2).
 
     Returns:
         Images shaped like ``x``.
@@ -27,7 +27,7 @@ def warp(x: Tensor, angle: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
     """
     height, width = x.shape[2:]
     down, right = (_middles(size, x) for size in (height, width))
-    # Each value is fetched from where the warp took it, in pixels from the middle.
+    # Source position of each value, in pixels from the centre.
     down = down.view(1, -1, 1) - (shift[:, 0] * height).view(-1, 1, 1)
     right = right.view(1, 1, -1) - (shift[:, 1] * width).view(-1, 1, 1)
     sine, cosine = (f(torch.deg2rad(angle)).div(scale).view(-1, 1, 1) for f in (torch.sin, torch.cos))
@@ -36,7 +36,7 @@ def warp(x: Tensor, angle: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
 
 
 class Resizing(NamedTuple):
-    """What :func:`warp` does to images that are not turned, as matrices: no graph is needed for its gradient.
+    """:func:`warp` without rotation, as matrices, so that its gradient needs no graph.
 
     Example:
         >>> x = torch.tensor([[0.0, 0.5], [0.0, 1.0]]).view(1, 1, 2, 2)
@@ -50,9 +50,9 @@ class Resizing(NamedTuple):
     """
 
     rows: Tensor
-    """What each row of an image takes from its rows (n, H, H)."""
+    """Weights of the source rows for each row of an image (n, H, H)."""
     columns: Tensor
-    """What each column of an image takes from its columns (n, W, W)."""
+    """Weights of the source columns for each column of an image (n, W, W)."""
 
     @classmethod
     def of(cls, x: Tensor, scale: Tensor, shift: Tensor) -> Self:
@@ -60,23 +60,23 @@ class Resizing(NamedTuple):
         return cls(*(_fetched(size, scale, shift[:, i], x) for i, size in enumerate(x.shape[2:])))
 
     def apply(self, x: Tensor) -> Tensor:
-        """The images (n, C, H, W), resized."""
+        """Resize images (n, C, H, W)."""
         across = x.flatten(1, 2) @ self.columns.mT
         return self.rows.unsqueeze(1) @ across.view_as(x)
 
     def adjoint(self, gradient: Tensor) -> Tensor:
-        """The gradient (n, C, H, W) with respect to the resized images -> that with respect to the images."""
+        """Map the gradient (n, C, H, W) with respect to the resized images to that with respect to the images."""
         across = gradient.flatten(1, 2) @ self.columns
         return self.rows.mT.unsqueeze(1) @ across.view_as(gradient)
 
 
 def _fetched(size: int, scale: Tensor, shift: Tensor, like: Tensor) -> Tensor:
-    """What each place of a side takes from the two places next to where it was before (n, size, size)."""
+    """Interpolation weights of each position along a side (n, size, size)."""
     middles = _middles(size, like)
     source = (middles - (shift * size).unsqueeze(1)) / scale.unsqueeze(1)
     return (1 - (source.unsqueeze(2) - middles).abs()).clamp_min_(0)
 
 
 def _middles(count: int, like: Tensor) -> Tensor:
-    """Distance of each pixel of a side from the middle of the side, pixels."""
+    """Distance of each pixel of a side from the centre of the side, pixels."""
     return torch.arange(count, device=like.device).to(like) - (count - 1) / 2

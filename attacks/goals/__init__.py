@@ -1,13 +1,13 @@
-"""Goals: what counts as fooled. The only code that knows untargeted from targeted.
+"""Goals: what counts as fooled. The only code that distinguishes untargeted from targeted.
 
 A goal's ``margin`` is positive while the goal is not met and negative once it is, in units of logits and
-differentiable almost everywhere. Every attack minimises it, or a loss made from it.
+differentiable almost everywhere. Every attack minimises it, or a loss derived from it.
 
-A tie (zero) is not met, whichever of the classes has the lower number: a class counts as driven out only once another
-stands strictly above it. Which class is *named* first where several are equal, on the clean image as on the candidate,
-is another matter, and settled as ``torch.argmax`` does: :func:`attacks.objectives.ranking.ranked_classes`.
+A tie (zero) does not meet a goal, whichever of the classes has the lower number: a class counts as pushed out only once
+another is strictly above it. Which class is *named* first among several equal ones, on clean images and candidates, is
+a separate question, decided as in ``torch.argmax``: :func:`attacks.objectives.ranking.ranked_classes`.
 
-Each goal is a module of its own; what an attack may ask of one is :class:`Goal`.
+Each goal has its own module; :class:`Goal` is the interface that attacks use.
 
 Example:
     >>> import torch
@@ -29,7 +29,7 @@ from attacks.goals.untargeted import Untargeted
 GOALS: dict[str, type[BaseGoal]] = {
     each.name: each for each in (Untargeted, Targeted, TopKExclusion, LabelOutOfTopK, OrderedTopK)
 }
-"""Name -> class, of the goals for networks whose classes compete for the first places."""
+"""Name -> class, for the goals of networks whose classes compete for the top ranks."""
 
 __all__ = [
     "GOALS",

@@ -13,15 +13,15 @@ from attacks.queries.plain import whole_number
 
 @dataclass(frozen=True, eq=False)
 class LabelOutOfTopK(BaseGoal):
-    """The label is not among the first k: an attack on top-k accuracy.
+    """The label is not among the top k classes: an attack on top-k accuracy.
 
     Args:
         labels: True (or first predicted) classes, int64 (N,).
-        k: How many classes count as right answers.
-        ids: Identity of each image; by default its place in the batch.
+        k: Number of top classes that count as correct.
+        ids: Identity of each image; by default its position in the batch.
 
     Raises:
-        ValueError: If the labels are not a vector of integers, or k is no whole number from 1.
+        ValueError: If the labels are not a vector of integers, or k is not a whole number of at least 1.
 
     Example:
         >>> import torch
@@ -39,7 +39,7 @@ class LabelOutOfTopK(BaseGoal):
         object.__setattr__(self, "k", whole_number("k", self.k))
 
     def margin(self, logits: Tensor) -> Tensor:
-        """Logit of the label minus the k-th largest of the others."""
+        """Logit of the label minus the k-th largest of the other logits."""
         return exclusion_margin(logits, self.labels.unsqueeze(1), self.k)
 
     def cross_entropy(self, logits: Tensor) -> Tensor:
@@ -56,5 +56,5 @@ class LabelOutOfTopK(BaseGoal):
 
     @property
     def exclusion(self) -> Exclusion:
-        """The label, out of the first k places."""
+        """The label, excluded from the top k."""
         return Exclusion(self.labels.unsqueeze(1), self.k)

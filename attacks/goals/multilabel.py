@@ -1,7 +1,7 @@
-"""Goals for networks that say of each label by itself whether it applies: several labels, or none, at once.
+"""Goals for multi-label networks, which decide for each label separately whether it applies.
 
-Label i is on where its logit lies above its threshold, 0 by default: where its sigmoid says more than one half. A logit
-that equals its threshold is on neither side, so that a tie is met by no goal, as everywhere.
+Label i is on where its logit is above its threshold, 0 by default, that is, where its sigmoid exceeds one half. A logit
+that equals its threshold is on neither side, so that a tie meets no goal, as for all other goals.
 """
 
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ Thresholds = float | Sequence[float]
 
 @dataclass(frozen=True, eq=False)
 class SignedGoal(BaseGoal):
-    """What goals for several labels share: thresholds, and by how much each label is on.
+    """What goals for several labels share: thresholds, and how far each label is above its own.
 
     Example:
         >>> goal = SignedGoal(thresholds=[0.0, 1.5])
@@ -30,7 +30,7 @@ class SignedGoal(BaseGoal):
     """
 
     contested: ClassVar[int] = ALL_LOGITS
-    """Labels do not compete, so a ratio of differences between their logits says nothing: `dlr` is the margin."""
+    """Labels do not compete, so a ratio of differences between their logits is meaningless: `dlr` is the margin."""
 
     thresholds: Thresholds = field(default=0.0, kw_only=True)
     """The logit above which a label is on: one for all labels, or one for each (C)."""
@@ -42,11 +42,11 @@ class SignedGoal(BaseGoal):
             given = torch.empty(0)
         if given.ndim > 1 or not bool(given.isfinite().all()) or not given.numel():
             raise ValueError(f"expected thresholds as a finite number or one for each label, got {self.thresholds}")
-        # As numbers: tensors of a goal have a row for each image.
+        # Stored as numbers: a goal's tensors must have one row per image.
         object.__setattr__(self, "thresholds", float(given) if not given.ndim else tuple(given.tolist()))
 
     def above(self, logits: Tensor) -> Tensor:
-        """By how much each label is on: logits (N, C) -> (N, C), negative where it is off."""
+        """How far each label is above its threshold: logits (N, C) -> (N, C), negative where it is off."""
         return logits - torch.as_tensor(self.thresholds, dtype=logits.dtype, device=logits.device)
 
     def check(self, num_classes: int) -> None:
@@ -57,7 +57,7 @@ class SignedGoal(BaseGoal):
 
 @dataclass(frozen=True, eq=False)
 class _OneLabel(SignedGoal):
-    """A goal that asks something of a single label."""
+    """A goal for a single label."""
 
     labels: Tensor
     """The label of each image, int64 (N,)."""
@@ -67,7 +67,7 @@ class _OneLabel(SignedGoal):
         self.check_rows("labels", self.labels, ndim=1)
 
     def of_the_label(self, logits: Tensor) -> Tensor:
-        """By how much the label is on (N,)."""
+        """How far the label is above its threshold (N,)."""
         return self.above(logits).gather(1, self.labels.unsqueeze(1)).squeeze(1)
 
     def has_it(self, labels: Tensor) -> Tensor:
@@ -75,22 +75,22 @@ class _OneLabel(SignedGoal):
         return labels.gather(1, self.labels.unsqueeze(1)).squeeze(1)
 
     def check(self, num_classes: int) -> None:
-        """Raise ``ValueError`` unless every label and every threshold is one of the network's."""
+        """Raise ``ValueError`` unless the labels and thresholds fit the network."""
         super().check(num_classes)
         check_range("labels", self.labels, num_classes)
 
 
 @dataclass(frozen=True, eq=False)
 class LabelOff(_OneLabel):
-    """The label is off, whatever becomes of the others.
+    """The label is off, whatever happens to the others.
 
     Args:
-        labels: The label of each image that is to vanish, int64 (N,).
+        labels: The label of each image that should disappear, int64 (N,).
         thresholds: The logit above which a label is on: one for all labels, or one for each (C).
-        ids: Identity of each image; by default its place in the batch.
+        ids: Identity of each image; by default its position in the batch.
 
     Raises:
-        ValueError: If the labels are not a vector of integers, or the thresholds no finite numbers.
+        ValueError: If the labels are not a vector of integers, or the thresholds are not finite numbers.
 
     Example:
         >>> LabelOff(torch.tensor([1])).margin(torch.tensor([[-3.0, 2.0, 1.0]]))
@@ -112,15 +112,15 @@ class LabelOff(_OneLabel):
 
 @dataclass(frozen=True, eq=False)
 class LabelOn(_OneLabel):
-    """The label is on, whatever becomes of the others.
+    """The label is on, whatever happens to the others.
 
     Args:
-        labels: The label of each image that is to appear, int64 (N,).
+        labels: The label of each image that should appear, int64 (N,).
         thresholds: The logit above which a label is on: one for all labels, or one for each (C).
-        ids: Identity of each image; by default its place in the batch.
+        ids: Identity of each image; by default its position in the batch.
 
     Raises:
-        ValueError: If the labels are not a vector of integers, or the thresholds no finite numbers.
+        ValueError: If the labels are not a vector of integers, or the thresholds are not finite numbers.
 
     Example:
         >>> LabelOn(torch.tensor([0]), thresholds=1.0).margin(torch.tensor([[-3.0, 2.0, 1.0]]))
@@ -142,7 +142,7 @@ class LabelOn(_OneLabel):
 
 @dataclass(frozen=True, eq=False)
 class _AllLabels(SignedGoal):
-    """A goal that looks at all labels of an image."""
+    """A goal for all labels of an image."""
 
     labels: Tensor
     """Which labels are on, bool or integers 0 and 1 (N, C)."""
@@ -160,13 +160,13 @@ class _AllLabels(SignedGoal):
 
     @classmethod
     def from_logits(cls, logits: Tensor, *, thresholds: Thresholds = 0.0, ids: Tensor | None = None) -> Self:
-        """The goal for the labels that are on by these logits (N, C)."""
+        """The goal for the labels that are on according to these logits (N, C)."""
         check_logits_of(logits)
         on = SignedGoal(thresholds=thresholds).above(logits.detach()) > 0
         return cls(on, thresholds=thresholds, **({} if ids is None else {"ids": ids}))
 
     def agreeing(self, logits: Tensor) -> Tensor:
-        """By how much each label is as ``labels`` say: (N, C), negative where it is not."""
+        """How far each label is on the side given by ``labels``: (N, C), negative where it is not."""
         above = self.above(logits)
         return torch.where(self.labels == 1, above, -above)
 
@@ -182,12 +182,12 @@ class LabelsEqual(_AllLabels):
     """Exactly these labels are on, and all others off.
 
     Args:
-        labels: The labels that are to be on, bool or integers 0 and 1 (N, C).
+        labels: Which labels should be on, bool or integers 0 and 1 (N, C).
         thresholds: The logit above which a label is on: one for all labels, or one for each (C).
-        ids: Identity of each image; by default its place in the batch.
+        ids: Identity of each image; by default its position in the batch.
 
     Raises:
-        ValueError: If the labels are not such a matrix, or the thresholds no finite numbers.
+        ValueError: If the labels are not such a matrix, or the thresholds are not finite numbers.
 
     Example:
         >>> LabelsEqual(torch.tensor([[0, 1]])).margin(torch.tensor([[3.0, 1.0], ]))
@@ -203,28 +203,28 @@ class LabelsEqual(_AllLabels):
         return -self.agreeing(logits).amin(1)
 
     def cross_entropy(self, logits: Tensor) -> Tensor:
-        """Minus the log-probability of these labels, each by itself."""
+        """Minus the sum of the log-probabilities of these labels."""
         return -functional.logsigmoid(self.agreeing(logits)).sum(1)
 
     def gaps(self, logits: Tensor) -> Tensor:
-        """By how much each label is on the wrong side: (N, C)."""
+        """How far each label is on the wrong side: (N, C)."""
         return -self.agreeing(logits)
 
 
 @dataclass(frozen=True, eq=False)
 class AnyLabelFlips(_AllLabels):
-    """At least one label is no more as it was: one that was on is off, or the reverse.
+    """At least one label changes: one that was on is off, or the reverse.
 
-    Attacks that weigh one way against another (DeepFool, FAB, `multi_targeted`, Standard, Thorough) try the labels one
-    by one; the others follow whichever logit is nearest to its threshold.
+    Attacks that compare several ways to meet a goal (DeepFool, FAB, `multi_targeted`, Standard, Thorough) try the
+    labels one by one; the others follow whichever logit is nearest to its threshold.
 
     Args:
-        labels: The labels as they are, true or predicted, bool or integers 0 and 1 (N, C).
+        labels: The original labels, true or predicted, bool or integers 0 and 1 (N, C).
         thresholds: The logit above which a label is on: one for all labels, or one for each (C).
-        ids: Identity of each image; by default its place in the batch.
+        ids: Identity of each image; by default its position in the batch.
 
     Raises:
-        ValueError: If the labels are not such a matrix, or the thresholds no finite numbers.
+        ValueError: If the labels are not such a matrix, or the thresholds are not finite numbers.
 
     Example:
         >>> AnyLabelFlips(torch.tensor([[1, 0]])).margin(torch.tensor([[3.0, -1.0]]))
@@ -234,11 +234,11 @@ class AnyLabelFlips(_AllLabels):
     """
 
     def margin(self, logits: Tensor) -> Tensor:
-        """The smallest amount by which a label is as it was."""
+        """The smallest amount by which a label is still on its original side."""
         return self.agreeing(logits).amin(1)
 
     def cross_entropy(self, logits: Tensor) -> Tensor:
-        """Log-probability of the labels as they were, each by itself."""
+        """Sum of the log-probabilities of the original labels."""
         return functional.logsigmoid(self.agreeing(logits)).sum(1)
 
     def choices(self, logits: Tensor) -> Tensor:
@@ -246,21 +246,21 @@ class AnyLabelFlips(_AllLabels):
         return self.agreeing(logits).argsort(dim=1, stable=True)
 
     def choice(self, which: Tensor) -> Goal:
-        """The goal that the label of this number flips, int64 (N,)."""
+        """The goal that the label with this number flips, int64 (N,)."""
         return _Flip(self.labels, which, thresholds=self.thresholds, ids=self.ids)
 
 
 @dataclass(frozen=True, eq=False)
 class _Flip(_AllLabels):
-    """A given label of each image is no more as it was."""
+    """A given label of each image changes."""
 
     which: Tensor
     """The label, int64 (N,)."""
 
     def margin(self, logits: Tensor) -> Tensor:
-        """The amount by which the label is as it was."""
+        """The amount by which the label is still on its original side."""
         return self.agreeing(logits).gather(1, self.which.unsqueeze(1)).squeeze(1)
 
     def cross_entropy(self, logits: Tensor) -> Tensor:
-        """Log-probability of the label as it was."""
+        """Log-probability of the label's original state."""
         return functional.logsigmoid(self.margin(logits))

@@ -1,4 +1,4 @@
-"""Ordered top k: the first k classes are given ones, in their order."""
+"""Ordered top k: the top k classes are given ones, in a given order."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -12,11 +12,11 @@ from attacks.objectives.ranking import order_margin, outside
 
 @dataclass(frozen=True, eq=False)
 class OrderedTopK(BaseGoal):
-    """The first k classes are exactly these, in this order.
+    """The top k classes are exactly these, in this order.
 
     Args:
-        targets: Wanted classes from the first to the k-th, int64 (N, k), all different in a row.
-        ids: Identity of each image; by default its place in the batch.
+        targets: Wanted classes from the first to the k-th, int64 (N, k), all different within a row.
+        ids: Identity of each image; by default its position in the batch.
 
     Raises:
         ValueError: If the targets are not a matrix of integers, or a row names a class twice.
@@ -36,10 +36,10 @@ class OrderedTopK(BaseGoal):
         self.check_rows("targets", self.targets, ndim=2)
         ordered = self.targets.sort(dim=1).values
         if bool((ordered[:, 1:] == ordered[:, :-1]).any()):
-            raise ValueError("expected different targets in a row, got the same class twice")
+            raise ValueError("expected different targets in each row, got the same class twice")
 
     def margin(self, logits: Tensor) -> Tensor:
-        """The largest amount by which a class stands above the one that should precede it."""
+        """The largest amount by which a class exceeds the one that should precede it."""
         return order_margin(logits, self.targets)
 
     def cross_entropy(self, logits: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""What a goal is to an attack."""
+"""The interface of goals."""
 
 from typing import ClassVar, NamedTuple, Protocol, Self, runtime_checkable
 
@@ -8,7 +8,7 @@ from attacks.objectives.ranking import fooling
 
 
 class Exclusion(NamedTuple):
-    """What a goal keeps out of the first places, if any other classes may take them.
+    """Classes that a goal keeps out of the top ranks, which any other classes may take.
 
     Example:
         >>> import torch
@@ -20,18 +20,18 @@ class Exclusion(NamedTuple):
     classes: Tensor
     """Classes to fall, int64 (N, m)."""
     k: int
-    """Number of the first places; that many others, whichever, have to rise above all of the classes."""
+    """Number of top ranks; any k other classes have to rise above all of these."""
 
 
 ALL_LOGITS = 2**31
-"""``contested`` of goals for several labels: those do not compete, and a softmax over them means nothing."""
+"""``contested`` of goals for several labels: these do not compete, and a softmax over them is meaningless."""
 
 
 @runtime_checkable
 class Goal(Protocol):
-    """What an attack may ask of a goal; all tensors have one row for each image.
+    """What attacks use of a goal; all tensors have one row per image.
 
-    A new goal derives from :class:`attacks.goals.BaseGoal`, which answers whatever it does not answer itself.
+    A new goal derives from :class:`attacks.goals.BaseGoal`, which provides defaults for what it does not define itself.
 
     Example:
         >>> import torch
@@ -44,17 +44,16 @@ class Goal(Protocol):
     name: ClassVar[str]
     """Name as on the command line; empty for a goal from outside this library."""
     orders: ClassVar[bool]
-    """Whether it asks for an order of classes. That is far away, and the long steps of a descent lose the way to it."""
+    """Whether it requires an order of classes. That is far away, and descents with long steps fail to reach it."""
     overturns: ClassVar[bool]
-    """Whether it asks that all classes that came first give way, so that the less the logits are like the old ones,
-    the better."""
+    """Whether all former top classes have to go, so that logits should be as unlike the old ones as possible."""
     contested: ClassVar[int]
-    """Number of logits, the largest ones, between which the margin may be decided once the goal is near; the
-    difference of logits ratio (:func:`attacks.losses.dlr`) looks at one more."""
+    """Number of largest logits that may determine the margin once the goal is near; the difference of logits ratio
+    (:func:`attacks.losses.dlr`) uses one more."""
 
     @property
     def ids(self) -> Tensor:
-        """Identity of each image, int64 (N,): it decides what the image draws, and its passes are counted by it."""
+        """Identity of each image, int64 (N,): it determines the image's random draws and the count of its passes."""
         ...
 
     def margin(self, logits: Tensor) -> Tensor:
@@ -70,56 +69,56 @@ class Goal(Protocol):
         ...
 
     def select(self, index: Tensor) -> Self:
-        """The goal for the rows that ``index`` (a mask or positions) picks; positions may repeat."""
+        """The goal for the rows selected by ``index`` (a mask or positions); positions may repeat."""
         ...
 
     @property
     def exclusion(self) -> Exclusion | None:
-        """The classes that are to fall; None for a goal that says itself which classes are to rise."""
+        """The classes that should fall; None for a goal that determines itself which classes should rise."""
         ...
 
     @property
     def order(self) -> Tensor | None:
-        """The classes wanted in the first places, best first, int64 (N, k); None for a goal that takes any."""
+        """The classes wanted at the top, best first, int64 (N, k); None for a goal that accepts any."""
         ...
 
     def granted(self, classes: Tensor) -> Tensor:
-        """Where an image has already what the goal asks for, so that meeting it fools no one, bool (N,).
+        """Where an image legitimately meets the goal already, so that meeting it is no success, bool (N,).
 
         Args:
             classes: The class that each image should have, int64 (N,): its label, or else the class predicted when
-                clean. For a goal for several labels those that each should have, bool (N, C).
+                clean. For a goal for several labels, the labels that each should have, bool (N, C).
         """
         ...
 
     def spared(self, way: "Goal") -> "Goal":
-        """A goal that implies this one, with as much margin to spare as this one asks for."""
+        """A goal in the given way that implies this one, with the safety margin that this one requires."""
         ...
 
     def choices(self, logits: Tensor) -> Tensor | None:
-        """For a goal that is met in any one of W ways: their numbers, those of the least margin first, int64 (N, W).
+        """For a goal that can be met in W ways: their numbers, smallest margin first, int64 (N, W).
 
-        None where there is one way, or where the exclusion says which there are.
+        None if there is one way, or if the exclusion determines the ways.
         """
         ...
 
     def choice(self, which: Tensor) -> "Goal":
-        """The goal that each image is to meet in the way of this number, int64 (N,), and no other."""
+        """The goal that each image meets only in the way with this number, int64 (N,)."""
         ...
 
     def gaps(self, logits: Tensor) -> Tensor:
         """All differences of logits that must become negative for the goal to be met: (N, C) -> (N, P).
 
-        The largest is the goal's margin; but for an order of classes it may exceed that, see
-        :func:`attacks.objectives.gaps.order_gaps`. It is minus infinity where there is nothing to overtake.
+        The largest is the goal's margin; for an order of classes it may exceed that, see
+        :func:`attacks.objectives.gaps.order_gaps`. Gaps are minus infinity where there is nothing to overtake.
         """
         ...
 
 
 def met(goal: Goal, logits: Tensor) -> Tensor:
-    """Whether an attack may take the goal as met: logits (N, C) -> bool (N,).
+    """Whether an attack may consider the goal met: logits (N, C) -> bool (N,).
 
-    A hair stricter than ``margin < 0``, see :data:`attacks.objectives.ranking.SLACK`.
+    Slightly stricter than ``margin < 0``, see :data:`attacks.objectives.ranking.SLACK`.
 
     Example:
         >>> import torch

@@ -14,10 +14,10 @@ _WHOLE = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class BaseGoal:
-    """What goals share: the ids of their images, the choice of some rows, and answers that are right for any goal.
+    """What goals share: image ids, selection of rows, and defaults that are valid for any goal.
 
     A goal is a frozen dataclass that derives from this and has at least a ``margin``, a ``cross_entropy`` and a
-    ``check``. Its fields are tensors with one row for each image, or the same for all images.
+    ``check``. Its fields are tensors with one row per image, or values that apply to all images.
 
     Example:
         >>> @dataclass(frozen=True, eq=False)
@@ -34,30 +34,30 @@ class BaseGoal:
     contested: ClassVar[int] = 3
 
     ids: Tensor = field(default_factory=lambda: torch.arange(0))
-    """Identity of each image, int64 (N,); empty: its place in the batch."""
+    """Identity of each image, int64 (N,); empty: its position in the batch."""
 
     def __init_subclass__(cls) -> None:
-        # A goal derived from another asks for something else, and must not be taken for it.
+        # A goal derived from another one is a different goal, and must not be mistaken for it.
         cls.name = cls.__dict__.get("name", "")
 
     @property
     def exclusion(self) -> Exclusion | None:
-        """None: it is not known which classes are to fall."""
+        """None: it is unknown which classes should fall."""
         return None
 
     @property
     def order(self) -> Tensor | None:
-        """None: it is not known which classes are to be first."""
+        """None: it is unknown which classes should be at the top."""
         return None
 
     def granted(self, classes: Tensor) -> Tensor:
-        """Where the class that is to come first is the one that the image has; nowhere if there is no such class."""
+        """Where the class wanted first is the image's own; nowhere if there is no such class."""
         if self.order is None:
             return torch.zeros(len(classes), dtype=torch.bool, device=classes.device)
         return self.order[:, 0] == classes
 
     def spared(self, way: Goal) -> Goal:
-        """The way itself: nothing is to be spared."""
+        """The way itself: no safety margin is required."""
         return way
 
     def margin(self, logits: Tensor) -> Tensor:
@@ -65,15 +65,15 @@ class BaseGoal:
         raise NotImplementedError(f"expected {type(self).__name__} to have a margin, got none")
 
     def choices(self, logits: Tensor) -> Tensor | None:
-        """None: there is no choice."""
+        """None: there is only one way."""
         return None
 
     def choice(self, which: Tensor) -> Goal:
-        """Nothing: a goal that has choices says what each of them is."""
+        """Not available: a goal that has choices defines each of them."""
         raise NotImplementedError(f"expected {type(self).__name__} to have choices, got none")
 
     def gaps(self, logits: Tensor) -> Tensor:
-        """The gaps of the exclusion or the order; a single one, the margin, where there is neither."""
+        """The gaps of the exclusion or the order; a single one, the margin, if there is neither."""
         if self.exclusion is not None:
             return exclusion_gaps(logits, *self.exclusion)
         if self.order is not None:
@@ -86,11 +86,11 @@ class BaseGoal:
         return replace(self, **{name: t[index] for name, t in tensors.items() if isinstance(t, Tensor)})
 
     def check_rows(self, what: str, classes: Tensor, ndim: int) -> None:
-        """Check the classes of the goal, which the message calls ``what``, and fill in the ids.
+        """Check the classes of the goal, called ``what`` in messages, and fill in the ids.
 
         Raises:
-            ValueError: If they are no int64 tensor with ``ndim`` dimensions, or not as many as the ids, or the ids are
-                no tensor of whole numbers.
+            ValueError: If they are not an int64 tensor with ``ndim`` dimensions, their number differs from that of the
+                ids, or the ids are not a tensor of integers.
         """
         check_tensor(what, classes, f"an int64 tensor with {ndim} dimension(s)")
         check_tensor("ids", self.ids, "an int64 tensor")
@@ -107,12 +107,12 @@ class BaseGoal:
 
 
 def check_tensor(what: str, value: object, wanted: str) -> None:
-    """Check that something is a tensor.
+    """Check that a value is a tensor.
 
     Args:
-        what: What the message calls it.
-        value: What should be a tensor.
-        wanted: What kind of tensor the message asks for.
+        what: Name of the value in the message.
+        value: Object that should be a tensor.
+        wanted: Description of the expected tensor in the message.
 
     Raises:
         ValueError: ``expected ..., got ...`` if it is anything else, such as a list or an array.
@@ -129,10 +129,10 @@ def check_tensor(what: str, value: object, wanted: str) -> None:
 
 
 def check_logits_of(value: Tensor) -> None:
-    """Check that something is the logits that a goal is made from.
+    """Check the logits from which a goal is made.
 
     Raises:
-        ValueError: ``expected ..., got ...`` if it is no tensor of floats (N, C), or not finite.
+        ValueError: ``expected ..., got ...`` if they are not a float tensor (N, C), or not finite.
 
     Example:
         >>> check_logits_of(torch.tensor([1.0, 2.0]))
@@ -150,7 +150,7 @@ def check_range(what: str, classes: Tensor, num_classes: int) -> None:
     """Check that classes are numbered from 0 to ``num_classes - 1``.
 
     Raises:
-        ValueError: If one is not; ``what`` it names begins the message.
+        ValueError: If one is not; ``what`` names them in the message.
 
     Example:
         >>> check_range("labels", torch.tensor([3]), num_classes=3)

@@ -1,4 +1,4 @@
-"""A goal with a margin to spare: it is met by so much that what happens to the image afterwards cannot undo it."""
+"""A goal with a safety margin, so that later processing of the image does not undo it."""
 
 from dataclasses import dataclass
 from typing import Self
@@ -14,15 +14,15 @@ from attacks.queries.plain import not_negative
 class Spared(BaseGoal):
     """Another goal, met only where its margin is below ``-kappa``.
 
-    An image that meets its goal by a hair loses it again when it is rounded to 8 bits, resized or compressed. The judge
-    asks for the goal alone; this is what an attack should aim at, see :func:`attacks.stored`.
+    An image that only just meets its goal no longer does after rounding to 8 bits, resizing or compression. The judge
+    checks the goal itself; this is what an attack should aim at, see :func:`attacks.stored`.
 
     Args:
-        goal: What is to be met.
-        kappa: By how many logits, 0 or more.
+        goal: Goal to be met.
+        kappa: Safety margin in logits, 0 or more.
 
     Raises:
-        ValueError: ``kappa`` is negative or not finite.
+        ValueError: If ``kappa`` is negative or not finite.
 
     References:
         The confidence kappa of Carlini and Wagner, Towards evaluating the robustness of neural networks
@@ -48,15 +48,15 @@ class Spared(BaseGoal):
             object.__setattr__(self, name, getattr(self.goal, name))
 
     def margin(self, logits: Tensor) -> Tensor:
-        """The goal's margin and ``kappa``."""
+        """The goal's margin plus ``kappa``."""
         return self.goal.margin(logits) + self.kappa
 
     def gaps(self, logits: Tensor) -> Tensor:
-        """The goal's gaps, each with ``kappa``."""
+        """The goal's gaps, each plus ``kappa``."""
         return self.goal.gaps(logits) + self.kappa
 
     def cross_entropy(self, logits: Tensor) -> Tensor:
-        """The goal's cross-entropy, which knows no margin."""
+        """The goal's cross-entropy, unchanged."""
         return self.goal.cross_entropy(logits)
 
     def check(self, num_classes: int) -> None:
@@ -82,7 +82,7 @@ class Spared(BaseGoal):
         return self.goal.granted(classes)
 
     def spared(self, way: Goal) -> Goal:
-        """The way, with the same margin to spare."""
+        """The way, with the same safety margin."""
         return type(self)(way, self.kappa)
 
     def choices(self, logits: Tensor) -> Tensor | None:
@@ -90,5 +90,5 @@ class Spared(BaseGoal):
         return self.goal.choices(logits)
 
     def choice(self, which: Tensor) -> Goal:
-        """The goal's own choice, with the same margin to spare."""
+        """The goal's own choice, with the same safety margin."""
         return type(self)(self.goal.choice(which), self.kappa)

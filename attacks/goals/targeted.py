@@ -1,4 +1,4 @@
-"""Targeted: the target is first."""
+"""Targeted: the target is the top class."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -12,11 +12,11 @@ from attacks.objectives.ranking import order_margin
 
 @dataclass(frozen=True, eq=False)
 class Targeted(BaseGoal):
-    """The target is the first class.
+    """The target is the top class.
 
     Args:
         targets: Wanted classes, int64 (N,).
-        ids: Identity of each image; by default its place in the batch.
+        ids: Identity of each image; by default its position in the batch.
 
     Raises:
         ValueError: If the targets are not a vector of integers.
@@ -35,7 +35,7 @@ class Targeted(BaseGoal):
         self.check_rows("targets", self.targets, ndim=1)
 
     def margin(self, logits: Tensor) -> Tensor:
-        """Largest logit of the others minus the target's."""
+        """Largest of the other logits minus the target's."""
         return order_margin(logits, self.targets.unsqueeze(1))
 
     def cross_entropy(self, logits: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Top-k exclusion: none of the k classes that were first stays among the first k."""
+"""Top-k exclusion: none of the original top k classes stays in the top k."""
 
 import math
 from dataclasses import dataclass
@@ -15,11 +15,11 @@ from attacks.queries.plain import whole_number
 
 @dataclass(frozen=True, eq=False)
 class TopKExclusion(BaseGoal):
-    """None of the k classes that were first is among the first k.
+    """None of the original top k classes is in the top k.
 
     Args:
-        classes: The k classes to drive out, int64 (N, k); usually from :meth:`from_logits`.
-        ids: Identity of each image; by default its place in the batch.
+        classes: The k classes to exclude, int64 (N, k); usually from :meth:`from_logits`.
+        ids: Identity of each image; by default its position in the batch.
 
     Raises:
         ValueError: If the classes are not a matrix of integers.
@@ -41,7 +41,7 @@ class TopKExclusion(BaseGoal):
 
     @classmethod
     def from_logits(cls, logits: Tensor, k: int, ids: Tensor | None = None) -> Self:
-        """The goal that excludes the k classes that are first in ``logits`` (N, C)."""
+        """The goal that excludes the top k classes of ``logits`` (N, C)."""
         check_logits_of(logits)
         k = whole_number("k", k, least=-math.inf)
         if not 1 <= k <= logits.shape[1] // 2:
@@ -69,5 +69,5 @@ class TopKExclusion(BaseGoal):
 
     @property
     def exclusion(self) -> Exclusion:
-        """The old set, out of as many places as it has classes."""
+        """The old set, excluded from as many top ranks as it has classes."""
         return Exclusion(self.classes, self.classes.shape[1])

@@ -1,4 +1,4 @@
-"""Untargeted: the label is no longer first."""
+"""Untargeted: the label is no longer the top class."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -13,11 +13,11 @@ from attacks.objectives.ranking import exclusion_margin
 
 @dataclass(frozen=True, eq=False)
 class Untargeted(BaseGoal):
-    """The label is no longer the first class.
+    """The label is no longer the top class.
 
     Args:
         labels: True (or first predicted) classes, int64 (N,).
-        ids: Identity of each image; by default its place in the batch.
+        ids: Identity of each image; by default its position in the batch.
 
     Raises:
         ValueError: If the labels are not a vector of integers.
@@ -38,7 +38,7 @@ class Untargeted(BaseGoal):
         self.check_rows("labels", self.labels, ndim=1)
 
     def margin(self, logits: Tensor) -> Tensor:
-        """Logit of the label minus the largest of the others."""
+        """Logit of the label minus the largest of the other logits."""
         return exclusion_margin(logits, self.labels.unsqueeze(1), 1)
 
     def cross_entropy(self, logits: Tensor) -> Tensor:
@@ -51,5 +51,5 @@ class Untargeted(BaseGoal):
 
     @property
     def exclusion(self) -> Exclusion:
-        """The label, out of the first place."""
+        """The label, excluded from the top rank."""
         return Exclusion(self.labels.unsqueeze(1), 1)

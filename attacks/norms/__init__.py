@@ -1,7 +1,7 @@
 """The four norms and their geometry: the only place that measures, projects or picks a step direction.
 
-Each norm is a module of its own; what an attack may ask of one is :class:`Norm`. The balls of L1 and L0 are meant
-within the box |delta| <= 1 that images in [0, 1] impose.
+Each norm has its own module; :class:`Norm` is the interface that attacks use. The balls of L1 and L0 are restricted to
+the box |delta| <= 1 that images in [0, 1] impose.
 
 Example:
     >>> import torch

@@ -1,4 +1,4 @@
-"""L0: how many values are changed."""
+"""L0: the number of changed values."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from attacks.searches.draws import uniform
 
 @dataclass(frozen=True)
 class L0(Norm):
-    """How many values are changed (a pixel with three channels has three); a value changes by 1 at most.
+    """The number of changed values (a pixel with three channels has three); a value changes by at most 1.
 
     Example:
         >>> import torch
@@ -33,7 +33,7 @@ class L0(Norm):
         return (flat(delta) != 0).sum(1).to(delta.dtype)
 
     def dual(self, gradient: Tensor) -> Tensor:
-        """The largest absolute value of each row: what one changed value can do."""
+        """The largest absolute value of each row: the effect of one changed value."""
         return flat(gradient).abs().amax(1)
 
     def project(self, delta: Tensor, eps: float | Tensor) -> Tensor:
@@ -47,12 +47,12 @@ class L0(Norm):
     def random(self, shape: Sequence[int], eps: float | Tensor, seed: int, ids: Tensor, draw: int) -> Tensor:
         """``eps`` random values, each uniform in [-1, 1]."""
         noise = uniform(seed, ids, draw, (2, *shape))
-        # The first half of the block picks the places, the second the values.
+        # The first half of the block picks the positions, the second the values.
         kept = self.project(noise[:, 0] + 1, eps) > 0
         return (2 * noise[:, 1] - 1) * kept
 
     def to_plane(self, x: Tensor, normal: Tensor, rise: Tensor) -> Tensor:
-        """The values that gain most move to their ends, one after another."""
+        """The values that gain most move to 0 or 1, one after another."""
         return one_after_another(x, normal, rise, lambda steepness, span: steepness * span)
 
     def round_radius(self, radius: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ from attacks.searches.draws import normal as gaussian
 _TINY = 1e-30
 _MANY = 1000
 _AT_ONCE = 2048
-"""Values whose squares are added up one by one."""
+"""Largest number of squares that are added up one by one."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class L2(Norm):
     def measure(self, delta: Tensor) -> Tensor:
         """Size of each row: (N, ...) -> (N,)."""
         rows, parts = flat(delta), delta[0:1].numel() // _AT_ONCE
-        if parts > 1:  # torch adds squares up one by one: of a photograph's equal values the last digits would be lost
+        if parts > 1:  # torch adds squares one by one: for a photograph of equal values the last digits would be lost
             whole = rows[:, : parts * _AT_ONCE].view(len(rows), parts, _AT_ONCE)
             rest = rows[:, parts * _AT_ONCE :]
             rows = torch.cat(
@@ -50,19 +50,19 @@ class L2(Norm):
         return length * factor
 
     def project(self, delta: Tensor, eps: float | Tensor) -> Tensor:
-        """Shorten what is longer than ``eps``."""
+        """Shorten perturbations that are longer than ``eps``."""
         length = column(self.measure(delta), delta)
         bound = column(eps, delta)
         return delta * torch.where(length > bound, bound / length, 1.0)
 
     def within(self, x: Tensor, x_adv: Tensor, eps: float | Tensor) -> Tensor:
         """Bring candidates back into the ball of radius ``eps`` around ``x`` and into [0, 1]."""
-        if x[0:1].numel() <= _MANY:  # their rounding comes to less than what projections are allowed
+        if x[0:1].numel() <= _MANY:  # rounding errors stay below the tolerance of projections
             return super().within(x, x_adv, eps)
         return added(x, self.project(x_adv - x, eps), eps, self.measure)
 
     def steepest(self, gradient: Tensor, eps: float | Tensor) -> Tensor:
-        """The gradient, of length ``eps``; zero where the gradient is zero."""
+        """The gradient scaled to length ``eps``; zero where the gradient is zero."""
         gradient, length, _ = self._fair(gradient)
         return gradient * column(eps / length.clamp_min(_TINY), gradient)
 
@@ -79,10 +79,11 @@ class L2(Norm):
         """Uniform in the ball."""
         count = math.prod(shape)
         point = gaussian(seed, ids, draw, (count + 1,))
-        # The last number of the block becomes the radius. Not by a power, which torch rounds by the place in the batch.
+        # The last number of the block becomes the radius. Not by a power, which torch rounds differently by position in
+        # the batch.
         radius = (torch.special.ndtr(point[:, -1]).log() / count).exp()
         return self.steepest(point[:, :-1], radius * column(eps, point)[:, 0]).view(len(ids), *shape)
 
     def to_plane(self, x: Tensor, normal: Tensor, rise: Tensor) -> Tensor:
-        """Every value moves as fast as it counts, until it reaches its end."""
+        """Every value moves in proportion to its gradient, until it reaches 0 or 1."""
         return all_at_once(x, normal, rise, lambda steepness: steepness)

@@ -1,4 +1,4 @@
-"""Linf: the largest change of a value."""
+"""Linf: the largest change of any value."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from attacks.searches.draws import uniform
 
 @dataclass(frozen=True)
 class Linf(Norm):
-    """The largest change of a value, in image units.
+    """The largest change of any value, in image units.
 
     Example:
         >>> Linf().project(torch.tensor([[0.5, -0.1]]), 0.2)
@@ -51,13 +51,13 @@ class Linf(Norm):
         return point.mul_(column(eps, point))
 
     def to_plane(self, x: Tensor, normal: Tensor, rise: Tensor) -> Tensor:
-        """All values that count move alike, until each reaches its end."""
+        """All values with a gradient move by the same amount, until each reaches 0 or 1."""
         return all_at_once(x, normal, rise, lambda steepness: (steepness > 0).to(steepness))
 
     def step(self, x: Tensor, gradient: Tensor, eps: float | Tensor) -> Tensor:
-        """Every value moves against its sign: where each has a budget of its own, nothing of it can be wasted."""
+        """Every value moves against the sign of its gradient: as each has its own budget, none of it can be wasted."""
         return self.steepest(gradient, eps).neg_()
 
     def ball(self, x: Tensor, eps: Tensor) -> Ball:
-        """An interval for each value."""
+        """The ball as an interval for each value."""
         return Interval(x, eps)

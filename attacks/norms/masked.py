@@ -1,4 +1,4 @@
-"""Any norm, for perturbations that must keep to a part of the image."""
+"""Any norm, for perturbations restricted to a part of the image."""
 
 import hashlib
 import math
@@ -15,24 +15,25 @@ from attacks.norms.wrapping import Wrapping
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Masked(Wrapping):
-    """A norm that changes only what a mask allows: all attacks and goals have it by being given this norm.
+    """A norm that only allows changes within a mask; pass it as the norm of any attack, with any goal.
 
-    Everything happens in the space of the values that the mask allows: gradients count there alone, random points are
-    drawn there, balls and projections lie there. Attacks ask the model about candidates whose other values are those
-    of the clean image, so that one which knows nothing of masks (Square, HopSkipJump, CW, those of Foolbox) cannot
-    succeed by what it does beside the mask, and what they return equals the clean image there, bit for bit.
+    Everything happens in the space of the values that the mask allows: only their gradients count, and random points,
+    balls and projections lie in this space. Attacks query the model with candidates whose other values are those of the
+    clean image, so that an attack without mask support (Square, HopSkipJump, CW, those of Foolbox) cannot succeed by
+    changes outside the mask, and the images returned equal the clean ones there, bit for bit.
 
-    Sizes are those of the part within the mask. Whether the rest is untouched :meth:`confine` tells: the judge of
-    advbench refuses a candidate that it would change.
+    Sizes are measured within the mask. :meth:`confine` shows whether the rest is untouched: advbench's judge rejects a
+    candidate that it would change.
 
     Args:
         norm: The norm of perturbations within the mask.
-        mask: What may change: a tensor of the shape of an image or of its last dimensions, so that (H, W) is for all
-            channels of images (N, C, H, W). True, or any number but 0, may change. For a mask of its own for each image
-            see :func:`attacks.masking.masked_each`.
+        mask: What may change: a tensor with the shape of an image or of its last dimensions, so that (H, W) applies to
+            all channels of images (N, C, H, W). True or any non-zero number means that the value may change. For a
+            separate mask for each image see :func:`attacks.masking.masked_each`.
 
     Raises:
-        ValueError: If the mask is no tensor, or allows nothing; and, once there are images, if it does not fit them.
+        ValueError: If the mask is not a tensor, or allows nothing; and later, in an attack, if it does not fit the
+            images.
 
     Example:
         >>> from attacks.norms import Linf
@@ -46,9 +47,9 @@ class Masked(Wrapping):
     norm: Norm
     """The norm of perturbations within the mask."""
     mask: Tensor
-    """What may change, bool, of the shape of an image or of its last dimensions."""
+    """Where values may change, bool, with the shape of an image or of its last dimensions."""
     digest: str = field(init=False)
-    """Hexadecimal digits that change with the mask."""
+    """Hexadecimal digest of the mask."""
 
     def __post_init__(self) -> None:
         given: object = self.mask
@@ -57,7 +58,7 @@ class Masked(Wrapping):
             raise ValueError(f"expected a mask as a tensor (H, W) or of the shape of an image, got {got}")
         if self.norm.confines:
             raise ValueError("expected a norm without a mask, got one that has a mask already: multiply the masks")
-        with torch.inference_mode(False):  # such a tensor could not be part of a graph
+        with torch.inference_mode(False):  # an inference tensor could not be part of a graph
             mask = given.detach().bool().clone()
         if not bool(mask.any()):
             raise ValueError("expected a mask that allows at least one value to change, got one that allows none")
@@ -118,7 +119,7 @@ class Masked(Wrapping):
         return self._put(self.norm.within(self._inside(x), self._inside(x_adv), eps), x)
 
     def _allowed(self, shape: torch.Size, device: torch.device) -> Tensor:
-        """What may change in an image of this shape, or in any reshaping of it, as one row (D,)."""
+        """Where values may change in an image of this shape, or in a reshaped one, as one row (D,)."""
         size = self.mask.numel()
         if not _fits(tuple(shape), tuple(self.mask.shape)):
             raise ValueError(f"expected a mask for images of shape {tuple(shape)}, got one of {tuple(self.mask.shape)}")
@@ -129,13 +130,13 @@ class Masked(Wrapping):
         return flat(delta)[:, self._allowed(delta.shape[1:], delta.device)]
 
     def _put(self, inside: Tensor, around: Tensor) -> Tensor:
-        """Images (n, ...) with these values (n, m) where they may change."""
+        """Images (n, ...) with ``inside`` (n, m) put where values may change."""
         whole = self._allowed(around.shape[1:], around.device)
         return flat(around).masked_scatter(whole, inside.to(around.dtype)).view(around.shape)
 
 
 def _fits(shape: tuple[int, ...], mask: tuple[int, ...]) -> bool:
-    """Whether a mask is for images of this shape, some dimensions of which may have been made one."""
+    """Whether a mask fits images of this shape, some dimensions of which may have been merged."""
     if shape[-len(mask) :] == mask:
         return True
     size = math.prod(mask)

@@ -1,4 +1,4 @@
-"""Any norm, for perturbations that must lie under one patch, wherever that is."""
+"""Any norm, for perturbations that one patch must cover, at any place."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,9 +15,9 @@ from attacks.norms.wrapping import Wrapping
 class Patched(Wrapping):
     """A norm of changes that one patch covers: a square or a circle of a given share of the image, at any place.
 
-    It measures, projects and steps as the norm inside, which may have a mask. What makes it one of patches is
-    :meth:`confine`, which undoes what the patch does not cover at the place where it covers most: a judge that is given
-    this norm knows by it that nothing else in the image was changed, without being told where the patch is.
+    It measures, projects and steps like the inner norm, which may have a mask. Only :meth:`confine` is specific to
+    patches: it puts the patch where it covers the most changes and undoes all others, so that a judge can check that
+    nothing else in the image was changed without knowing where the patch is.
 
     Args:
         norm: The norm of the changes under the patch.
@@ -25,7 +25,8 @@ class Patched(Wrapping):
         shape: square or circle.
 
     Raises:
-        ValueError: The share or the shape is none; and, once there are images, if they have no room for the patch.
+        ValueError: If the share or the shape is invalid; and later, in an attack, if the images are too small for the
+            patch.
 
     Example:
         >>> from attacks.norms import L0
@@ -52,7 +53,7 @@ class Patched(Wrapping):
         return self.norm
 
     def confine(self, x: Tensor, x_adv: Tensor) -> Tensor:
-        """Candidates (n, C, H, W) with what the patch does not cover taken from ``x``."""
+        """Candidates (n, C, H, W) with everything outside the patch taken from ``x``."""
         height, width = x.shape[2:]
         pixels = outline(self.shape, side_of(self.shape, self.share, height, width))
         corners = best_corners((x_adv != x).any(1), pixels)
@@ -63,27 +64,27 @@ class Patched(Wrapping):
         return self.norm.measure(delta)
 
     def dual(self, gradient: Tensor) -> Tensor:
-        """As in the norm inside."""
+        """As in the inner norm."""
         return self.norm.dual(gradient)
 
     def project(self, delta: Tensor, eps: float | Tensor) -> Tensor:
-        """The nearest perturbation of size at most ``eps``, wherever it is."""
+        """The nearest perturbation of size at most ``eps``, anywhere in the image."""
         return self.norm.project(delta, eps)
 
     def steepest(self, gradient: Tensor, eps: float | Tensor) -> Tensor:
-        """As in the norm inside."""
+        """As in the inner norm."""
         return self.norm.steepest(gradient, eps)
 
     def random(self, shape: Sequence[int], eps: float | Tensor, seed: int, ids: Tensor, draw: int) -> Tensor:
-        """As in the norm inside."""
+        """As in the inner norm."""
         return self.norm.random(shape, eps, seed, ids, draw)
 
     def to_plane(self, x: Tensor, normal: Tensor, rise: Tensor) -> Tensor:
-        """As in the norm inside."""
+        """As in the inner norm."""
         return self.norm.to_plane(x, normal, rise)
 
     def step(self, x: Tensor, gradient: Tensor, eps: float | Tensor) -> Tensor:
-        """As in the norm inside."""
+        """As in the inner norm."""
         return self.norm.step(x, gradient, eps)
 
     def within(self, x: Tensor, x_adv: Tensor, eps: float | Tensor) -> Tensor:

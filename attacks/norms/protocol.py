@@ -1,4 +1,4 @@
-"""What a norm is to an attack."""
+"""The interface of norms."""
 
 from collections.abc import Sequence
 from typing import ClassVar, Protocol, runtime_checkable
@@ -11,11 +11,11 @@ from attacks.geometry.box import free
 
 @runtime_checkable
 class Norm(Protocol):
-    """What an attack may ask of a norm.
+    """What attacks use of a norm.
 
-    A perturbation ``delta`` is a tensor (N, ...), one row for each image; an ``eps`` is a number or a tensor (N,). What
-    has a body here a norm may inherit: it is right for one whose sizes may be any number and whose values share a
-    budget, as in L2.
+    A perturbation ``delta`` is a tensor (N, ...), one row for each image; an ``eps`` is a number or a tensor (N,). The
+    methods implemented here may be inherited: they are right for a norm with continuous sizes whose values share a
+    budget, such as L2.
 
     Example:
         >>> from attacks import Linf
@@ -26,13 +26,13 @@ class Norm(Protocol):
     name: ClassVar[str]
     """Lower-case name, as on the command line."""
     per_value: ClassVar[bool] = False
-    """Whether each value has the whole budget to itself, as in Linf; if not, all values of an image share it."""
+    """Whether each value has the whole budget to itself, as in Linf; otherwise all values of an image share it."""
     sparse: ClassVar[bool] = False
-    """Whether the steepest step moves a few values to their ends and leaves the others alone, as in L1 and L0."""
+    """Whether the steepest step moves a few values to 0 or 1 and leaves the others unchanged, as in L1 and L0."""
     grain: ClassVar[float] = 0.0
-    """The least difference between two sizes: 1 in L0, which counts; 0 where a size may be any number."""
+    """Smallest difference between two sizes: 1 in L0, which counts; 0 for continuous sizes."""
     confines: ClassVar[bool] = False
-    """Whether there are values that must stay as they are; see :meth:`confine`."""
+    """Whether some values must stay unchanged; see :meth:`confine`."""
 
     def measure(self, delta: Tensor) -> Tensor:
         """Size of each row: (N, ...) -> (N,)."""
@@ -57,14 +57,14 @@ class Norm(Protocol):
     def to_plane(self, x: Tensor, normal: Tensor, rise: Tensor) -> Tensor:
         """The smallest perturbation of images ``x`` (n, ...) whose inner product with ``normal`` is ``rise`` (n,).
 
-        Images stay in [0, 1]; where the hyperplane is out of reach, the perturbation comes as close as possible.
+        Images stay in [0, 1]; where the hyperplane is out of reach, the perturbation gets as close as possible.
         """
         ...
 
     def step(self, x: Tensor, gradient: Tensor, eps: float | Tensor) -> Tensor:
         """The step of size ``eps`` from ``x`` that lowers a linear loss with this gradient most.
 
-        Values that would leave [0, 1] at once are passed over, so that nothing of the step is wasted on them.
+        Values that would leave [0, 1] at once are skipped, so that no part of the step is wasted on them.
         """
         return self.steepest(-gradient * free(x, gradient), eps)
 
@@ -75,24 +75,25 @@ class Norm(Protocol):
 
     @property
     def inside(self) -> "Norm":
-        """The norm of what lies under a patch, where this one asks for a patch; itself where it does not."""
+        """The norm of the changes under the patch for a patched norm; the norm itself for any other."""
         return self
 
     def confine(self, x: Tensor, x_adv: Tensor) -> Tensor:
-        """Candidates ``x_adv`` (n, ...) with every value that must stay as it is taken from ``x``; here there is none.
+        """Candidates ``x_adv`` (n, ...) with all values that must not change taken from ``x``; by default none are.
 
-        What a candidate does there counts for nothing: models are asked about the confined one, and sizes pass it over.
+        Changes of a candidate at these values have no effect: models are queried with the confined one, and sizes
+        ignore them.
         """
         return x_adv
 
     def masking(self, norm: "Norm") -> "Norm":
-        """Another norm that allows changes where the mask of this one does: that norm itself, as here there is none."""
+        """Apply this norm's mask to another norm; by default there is none, so that norm is returned unchanged."""
         return norm
 
     def ball(self, x: Tensor, eps: Tensor) -> Ball:
-        """The candidates that :meth:`within` gives, for many points in turn around the same images (n, ...)."""
+        """The set onto which :meth:`within` projects, for many points in turn around the same images (n, ...)."""
         return Around(self.within, x, eps)
 
     def round_radius(self, radius: Tensor) -> Tensor:
-        """The largest radius up to ``radius`` (n,) that makes a difference: unchanged where any number does."""
+        """``radius`` (n,) rounded down to a radius that makes a difference; unchanged for continuous sizes."""
         return radius

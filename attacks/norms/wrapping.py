@@ -1,4 +1,4 @@
-"""A norm that measures as another one, and says where changes may be."""
+"""A norm that measures like another one, and restricts where changes may be."""
 
 from typing import ClassVar
 
@@ -8,7 +8,7 @@ from attacks.norms.protocol import Norm
 
 
 class Wrapping(Norm):
-    """What a norm takes over from the one inside, as long as it only says where in the image changes may be.
+    """Delegates to an inner norm, for norms that only restrict where in the image changes may be.
 
     Example:
         >>> import torch
@@ -19,33 +19,33 @@ class Wrapping(Norm):
     """
 
     norm: Norm
-    """The norm inside."""
+    """The inner norm."""
     confines: ClassVar[bool] = True
 
     @property
     def name(self) -> str:  # type: ignore[override]
-        """The name of the norm inside: where changes may be does not say how they are measured."""
+        """The name of the inner norm, as restricting changes does not affect how they are measured."""
         return self.norm.name
 
     @property
     def per_value(self) -> bool:  # type: ignore[override]
-        """As in the norm inside."""
+        """As in the inner norm."""
         return self.norm.per_value
 
     @property
     def sparse(self) -> bool:  # type: ignore[override]
-        """As in the norm inside."""
+        """As in the inner norm."""
         return self.norm.sparse
 
     @property
     def grain(self) -> float:  # type: ignore[override]
-        """As in the norm inside."""
+        """As in the inner norm."""
         return self.norm.grain
 
     def masking(self, norm: Norm) -> Norm:
-        """As in the norm inside, which may have a mask."""
+        """As in the inner norm, which may have a mask."""
         return self.norm.masking(norm)
 
     def round_radius(self, radius: Tensor) -> Tensor:
-        """As in the norm inside."""
+        """As in the inner norm."""
         return self.norm.round_radius(radius)

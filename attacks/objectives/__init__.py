@@ -1,1 +1,1 @@
-"""What attacks descend beside the margin: rankings, gaps between classes, rivals."""
+"""Objectives of attacks other than the margin: rankings, gaps between classes, rivals."""

@@ -1,4 +1,4 @@
-"""Goals as lists of gaps: by how much each class stands above one that should stand above it."""
+"""Goals as lists of gaps: how far each class is above one that should be above it."""
 
 import torch
 from torch import Tensor
@@ -7,12 +7,12 @@ from attacks.objectives.ranking import outside
 
 
 def exclusion_gaps(logits: Tensor, classes: Tensor, k: int) -> Tensor:
-    """Gaps between classes that should fall and the k others that are now the first of the rest.
+    """Gaps between the classes that should fall and the k best of the others.
 
     Args:
         logits: Logits of the images (N, C).
         classes: Classes to fall, int64 (N, m).
-        k: How many others must rise above all of them.
+        k: Number of others that must rise above all of them.
 
     Returns:
         The gaps (N, m * k).
@@ -25,14 +25,14 @@ def exclusion_gaps(logits: Tensor, classes: Tensor, k: int) -> Tensor:
 
 
 def order_gaps(logits: Tensor, targets: Tensor) -> Tensor:
-    """Gaps between each class and all that should stand above it, where the first k are to be given ones in order.
+    """Gaps between each class and all that should be above it, when given classes should be the top k in order.
 
-    The margin looks at neighbours in that order alone. They would not say how a class in the middle has to move, as it
-    is in two gaps with opposite signs.
+    The margin compares only neighbours in that order. These would not show how a class in the middle has to move, as it
+    appears in two gaps with opposite signs.
 
     Args:
         logits: Logits of the images (N, C).
-        targets: The classes that should be first, in order, int64 (N, k).
+        targets: The classes that should be the top k, in order, int64 (N, k).
 
     Returns:
         The gaps (N, P), those between targets first; minus infinity where a target is compared with itself.
@@ -47,7 +47,7 @@ def order_gaps(logits: Tensor, targets: Tensor) -> Tensor:
 
 
 def gaps_between(upper: Tensor, lower: Tensor) -> Tensor:
-    """By how much each of the logits ``upper`` (N, m) stands above each of ``lower`` (N, k): (N, m * k).
+    """Amount by which each of the logits ``upper`` (N, m) exceeds each of ``lower`` (N, k): (N, m * k).
 
     Example:
         >>> gaps_between(torch.tensor([[5.0, 4.0]]), torch.tensor([[3.0]]))
@@ -57,11 +57,11 @@ def gaps_between(upper: Tensor, lower: Tensor) -> Tensor:
 
 
 def soft_maximum(gaps: Tensor, temperature: Tensor, log_weights: Tensor | float = 0.0) -> Tensor:
-    """A smooth form of the largest gap, to which every gap adds according to its size and its weight.
+    """A smooth maximum of the gaps, to which every gap contributes according to its size and its weight.
 
     Args:
         gaps: Gaps of the images (N, P).
-        temperature: One for each image (N,), in logits. As it falls, the result tends to the largest gap.
+        temperature: Temperature for each image (N,), in logits. As it falls, the result tends to the largest gap.
         log_weights: Logarithms of the gaps' weights (N, P); 0 for all makes it an upper bound.
 
     Returns:

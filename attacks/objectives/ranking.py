@@ -1,4 +1,4 @@
-"""Where sets of classes stand among the logits, as differentiable margins."""
+"""Ranks of sets of classes among the logits, as differentiable margins."""
 
 import math
 
@@ -6,21 +6,21 @@ import torch
 from torch import Tensor
 
 SLACK = 1e-5
-"""Attacks ask for a margin below ``-SLACK`` times the :func:`scale` of the logits, so that a later forward pass in
-another batch, whose sums are rounded differently, comes to the same verdict."""
+"""Attacks require a margin below ``-SLACK`` times the :func:`scale` of the logits, so that a later forward pass in
+another batch, whose sums are rounded differently, gives the same verdict."""
 _RULED_OUT = 1000.0
-"""Logits this many times as large as the first are not a network's own."""
+"""Logits this many times as large as the top one are not genuine outputs of the network."""
 
 
 def ranked_classes(logits: Tensor, k: int) -> Tensor:
-    """The first k classes of each image, best first; all of them where there are fewer.
+    """The top k classes of each image, best first; all of them if there are fewer.
 
-    Of equal logits the lower class comes first, and NaN before any number, so that the first of them is always that of
-    ``torch.argmax``. Classes are ranked here and nowhere else: ``torch.topk`` may name any of several equal ones.
+    Among equal logits the lower class comes first, and NaN before any number, so that the first class is always that of
+    ``torch.argmax``. Classes are ranked only here: ``torch.topk`` may return any of several equal ones.
 
     Args:
         logits: Logits of the images (N, C).
-        k: How many classes, at least 1.
+        k: Number of classes, at least 1.
 
     Returns:
         Classes, int64 (N, min(k, C)).
@@ -54,10 +54,10 @@ def exclusion_margin(logits: Tensor, classes: Tensor, k: int) -> Tensor:
     Args:
         logits: Logits of the images (N, C).
         classes: The set, int64 (N, m).
-        k: How many classes outside the set must rise above all of it.
+        k: Number of classes outside the set that must rise above all of it.
 
     Returns:
-        The margins (N,): negative exactly if none of the set is among the first k.
+        The margins (N,): negative exactly if none of the set is in the top k.
 
     Example:
         >>> logits = torch.tensor([[5.0, 4.0, 3.0, 1.0]])
@@ -71,23 +71,23 @@ def exclusion_margin(logits: Tensor, classes: Tensor, k: int) -> Tensor:
     rival = ranked_classes(others, k)[:, -1:]
     if classes.shape[1] > 1:
         classes = classes.gather(1, known.gather(1, classes).argmax(1, keepdim=True))
-    # Two logits decide. The gradient of a product costs a fraction of that of looking both of them up.
+    # Two logits decide. The gradient of a product costs a fraction of that of indexing both of them.
     sign = torch.zeros_like(known).scatter_(1, classes, 1.0).scatter_(1, rival, -1.0)
     margin = (logits * sign).sum(1)
     if math.isfinite(margin.detach().sum()):
         return margin
-    return (logits.gather(1, classes) - logits.gather(1, rival)).squeeze(1)  # nought times infinity is not a number
+    return (logits.gather(1, classes) - logits.gather(1, rival)).squeeze(1)  # zero times infinity is NaN
 
 
 def order_margin(logits: Tensor, targets: Tensor) -> Tensor:
-    """The largest amount by which a class stands above one that should precede it.
+    """The largest amount by which a class exceeds one that should precede it.
 
     Args:
         logits: Logits of the images (N, C).
         targets: The classes that should be first, in order, int64 (N, k).
 
     Returns:
-        The margins (N,): negative exactly if the first k classes are the targets, in their order.
+        The margins (N,): negative exactly if the top k classes are the targets, in their order.
 
     Example:
         >>> order_margin(torch.tensor([[3.0, 1.0, 4.0]]), torch.tensor([[2, 0]]))
@@ -99,22 +99,22 @@ def order_margin(logits: Tensor, targets: Tensor) -> Tensor:
 
 
 def fooling(margin: Tensor, logits: Tensor) -> Tensor:
-    """Whether an attack may take a goal as met, given its margin (N,) of these logits (N, C): bool (N,).
+    """Whether an attack may consider a goal met, given its margins (N,) for these logits (N, C): bool (N,).
 
     Example:
         >>> fooling(torch.tensor([-0.5, 0.0, 0.5]), torch.rand(3, 4))
         tensor([ True, False, False])
     """
     beyond = margin < 0
-    # In most steps no image is, and checking that takes half the time of judging how far.
+    # In most steps no image is beyond zero, and checking that takes half the time of computing the scale.
     return margin < scale(logits).mul_(-SLACK) if bool(beyond.any()) else beyond
 
 
 def scale(logits: Tensor) -> Tensor:
-    """How large the logits (N, C) of each image are, by which the rounding of their differences is judged: (N,).
+    """Scale of the logits (N, C) of each image, relative to which rounding errors of differences are judged: (N,).
 
-    The largest of their absolute values. But classes are ruled out by huge negative logits, next to which no
-    difference of the others would count.
+    This is their largest absolute value, except that huge negative logits, which rule classes out, are limited: next to
+    them no difference of the others would count.
 
     Example:
         >>> scale(torch.tensor([[2.0, -3.0, 0.5], [2.0, 0.5, -1e9]]))

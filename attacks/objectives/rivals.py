@@ -1,4 +1,4 @@
-"""Ways to meet a goal: which classes are to rise above which."""
+"""Ways to meet a goal: which classes should rise above which."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -14,7 +14,7 @@ from attacks.objectives.ranking import outside, ranked_classes
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Overtake(BaseGoal):
-    """Every class of one set stands above every class of another, which implies the goal this was made for.
+    """Every class of one set is above every class of another, which implies the original goal.
 
     Example:
         >>> aim = Overtake(old=torch.tensor([[0]]), new=torch.tensor([[2]]), ids=torch.tensor([0]))
@@ -40,13 +40,13 @@ class Overtake(BaseGoal):
         """Nothing to check: the classes come from logits."""
 
     def gaps(self, logits: Tensor) -> Tensor:
-        """By how much each of the old classes stands above each of the new: (N, C) -> (N, m * k)."""
+        """Amount by which each old class exceeds each new one: (N, C) -> (N, m * k)."""
         return gaps_between(logits.gather(1, self.old), logits.gather(1, self.new))
 
 
 @dataclass(frozen=True, eq=False)
 class Towards(BaseGoal):
-    """A goal that is met in any of its ways, but approached along one of them.
+    """A goal that may be met in any way, but is approached in a particular one.
 
     Example:
         >>> from attacks import Untargeted
@@ -57,7 +57,7 @@ class Towards(BaseGoal):
     """
 
     goal: Goal
-    """What is to be met."""
+    """The goal to be met."""
     aim: Goal
     """A way to meet the goal: an aim that implies it."""
 
@@ -66,7 +66,7 @@ class Towards(BaseGoal):
         object.__setattr__(self, "contested", self.aim.contested)
 
     def margin(self, logits: Tensor) -> Tensor:
-        """The aim's margin; the goal's own where the goal is met, even in another way."""
+        """The aim's margin; the goal's own once the goal is met, even in another way."""
         margin = self.goal.margin(logits)
         return torch.where(margin < 0, margin, self.aim.margin(logits))
 
@@ -101,10 +101,10 @@ class Ways:
     """
 
     goal: Goal
-    """What is to be met."""
+    """The goal to be met."""
     new: Tensor
-    """Classes to rise on each of W ways, int64 (N, W, k). For a goal with choices their numbers, k being 1. Where the
-    goal itself says which, all ways are the goal, and k is 0."""
+    """Classes to raise in each of W ways, int64 (N, W, k). For a goal with choices, the indices of these, with k = 1.
+    If the goal itself determines the classes, all ways are the goal, and k is 0."""
 
     def __len__(self) -> int:
         return self.new.shape[1]
@@ -120,12 +120,12 @@ class Ways:
         return replace(self, goal=self.goal.select(index), new=self.new[index])
 
     def of(self, rows: Tensor, which: Tensor) -> Goal:
-        """One aim for some of the images, each of which takes the way at its place ``which``; both int64 (m,)."""
+        """One aim for the images in ``rows``, each of which takes way number ``which``; both int64 (m,)."""
         return _way(self.goal.select(rows), self.new[rows, which])
 
 
 def _way(goal: Goal, new: Tensor) -> Goal:
-    """The way in which classes ``new`` (n, k) rise, or for a goal with choices that with these numbers (n, 1)."""
+    """The way in which classes ``new`` (n, k) rise, or, for a goal with choices, those with these indices (n, 1)."""
     if goal.exclusion is not None:
         way = Overtake(old=goal.exclusion.classes, new=new, ids=goal.ids)
         return goal.spared(way)
@@ -135,15 +135,14 @@ def _way(goal: Goal, new: Tensor) -> Goal:
 def ways_to(goal: Goal, logits: Tensor, count: int) -> Ways:
     """``count`` ways to meet a goal, the nearest first.
 
-    To drive a label out of the first k, the k - 1 strongest of the other classes and one more, each in turn, must
-    rise above it; k is 1 for an untargeted goal. A goal with choices is met by each of them. A goal that itself says
-    which classes are to be first can be met in one way. Where there are fewer ways than asked for, they start again
-    from the first.
+    To push a label out of the top k, the k - 1 strongest other classes and one more, each in turn, must rise above it;
+    k is 1 for an untargeted goal. A goal with choices is met by each of them. A goal that itself determines the top
+    classes can be met in only one way. If there are fewer ways than ``count``, they repeat from the first.
 
     Args:
-        goal: The goal that is to be met.
-        logits: Logits of the images (N, C); they say which classes are near.
-        count: How many ways are wanted.
+        goal: The goal to be met.
+        logits: Logits of the images (N, C), which show which classes are near.
+        count: Number of ways wanted.
 
     References:
         Gao et al., Fast and reliable evaluation of adversarial robustness with minimum-margin attack
@@ -178,7 +177,7 @@ def aims(goal: Goal, logits: Tensor, count: int) -> list[Goal]:
 
 
 def distinct_aims(goal: Goal, logits: Tensor, most: int) -> list[Goal]:
-    """At most ``most`` ways to meet a goal, as :func:`ways_to` finds them, none of them twice.
+    """At most ``most`` different ways to meet a goal, as :func:`ways_to` finds them.
 
     Example:
         >>> from attacks import Untargeted

@@ -1,4 +1,4 @@
-"""Losses for many images at once, that look at all logits and not at one rival, which every image has another of."""
+"""Losses for many images at once, which use all logits instead of one rival that differs from image to image."""
 
 from torch import Tensor
 from torch.nn import functional
@@ -8,10 +8,10 @@ from attacks.losses import Loss
 
 
 def standing(logits: Tensor, goal: Goal) -> Tensor:
-    """How far the classes to be driven out stand above the mean logit, or the classes wanted below it.
+    """How far the classes to push out are above the mean logit, or the wanted classes below it.
 
-    A margin looks at the class to be driven out and at one rival, and the rival changes from image to image and from
-    step to step, so that the steps for different images undo each other. Here all other classes are the rival.
+    A margin compares the class to push out with one rival, which changes from image to image and from step to step, so
+    that the steps for different images undo each other. Here all other classes together are the rival.
 
     Args:
         logits: Logits of the images (N, C).
@@ -34,10 +34,10 @@ def standing(logits: Tensor, goal: Goal) -> Tensor:
 
 
 def unlike(clean: Tensor) -> Loss:
-    """How much the logits are like those of the clean images: the cosine between them, both around their mean.
+    """Similarity of the logits to those of the clean images: the cosine between them, each minus its mean.
 
-    What was high is to become low and the reverse, so that the same few classes rise for all images. It is for the
-    goals that drive out what came first; for the others it is :func:`standing`.
+    High logits should become low and vice versa, so that the same few classes rise for all images. This is for goals
+    that push out the top classes; for other goals it is :func:`standing`.
 
     Args:
         clean: Logits of the clean images (N, C).
@@ -47,8 +47,8 @@ def unlike(clean: Tensor) -> Loss:
         <https://openaccess.thecvf.com/content/ICCV2021/html/Zhang_Data-Free_Universal_Adversarial_Perturbation_and_Black-Box_Attack_ICCV_2021_paper.html>.
 
     Deviations:
-        The mean logit is subtracted, which changes no probability: where all logits lie on one side of 0, as after a
-        last ReLU, any two are alike by that alone.
+        The mean logit is subtracted, which changes no probability: if all logits have the same sign, as after a final
+        ReLU, any two are similar for that reason alone.
 
     Example:
         >>> import torch
@@ -68,7 +68,7 @@ def unlike(clean: Tensor) -> Loss:
 
 
 def _above_the_mean(logits: Tensor, classes: Tensor) -> Tensor:
-    """By how much the mean logit of some classes (N, m) exceeds that of all: (N,)."""
+    """Amount by which the mean logit of some classes (N, m) exceeds that of all: (N,)."""
     return logits.gather(1, classes).mean(1) - logits.mean(1)
 
 

@@ -1,1 +1,1 @@
-"""How a model is asked for logits and gradients, and what is checked before."""
+"""Queries of a model for logits and gradients, and the checks before them."""

@@ -1,4 +1,4 @@
-"""How a model is asked: it gets images of its own, and its answer is read as logits in one place."""
+"""Queries of a model: it gets its own copy of the images, and its output is read as logits in one place."""
 
 from collections.abc import Mapping
 from functools import update_wrapper
@@ -9,14 +9,14 @@ from torch import Tensor
 
 from attacks.protocols import Model
 
-_ROUNDING = 1e-5  # of a sum of probabilities in float32
+_ROUNDING = 1e-5  # rounding error of a sum of probabilities in float32
 _COARSE = (torch.float16, torch.bfloat16)
-_CHANCE = 1e-6  # that logits look like probabilities by accident, below which they are taken for such
+_CHANCE = 1e-6  # chance of logits looking like probabilities by accident, below which they are taken for such
 _ONE_OUTPUT = ": return two logits, such as torch.cat([-z, z], 1) of one output z (N, 1) before its sigmoid"
 
 
 class ProbabilitiesError(ValueError):
-    """A model answers with probabilities, whose gradients vanish where it is sure.
+    """A model returns probabilities, whose gradients vanish where it is confident.
 
     Example:
         >>> print(ProbabilitiesError())
@@ -30,14 +30,14 @@ class ProbabilitiesError(ValueError):
 
 
 def ask(model: Model, x: Tensor) -> Tensor:
-    """Logits (N, C) of images ``x``, of their dtype and on their device.
+    """Logits (N, C) of images ``x``, with their dtype and on their device.
 
-    The model is given a copy: one that works on its input in place (``x.sub_(mean)``) would otherwise change the
-    images that the attack continues with. Where no gradients are wanted the answer is copied too, without a graph: a
-    model may return the same buffer each time.
+    The model is given a copy: one that modifies its input in place (``x.sub_(mean)``) would otherwise change the images
+    that the attack continues with. If no gradients are wanted the output is copied too, without a graph: a model may
+    return the same buffer each time.
 
     Args:
-        model: Images in [0, 1] -> logits, or an answer that holds them; see :func:`read_logits`.
+        model: Images in [0, 1] -> logits, or an output that holds them; see :func:`read_logits`.
         x: Images (N, ...).
 
     Raises:
@@ -56,21 +56,21 @@ def ask(model: Model, x: Tensor) -> Tensor:
 
 
 def read_logits(answer: Any, count: int) -> Tensor:
-    """The logits in a model's answer.
+    """The logits in a model's output.
 
-    Understood are a tensor (N, C); a tuple or list whose first entry is one, as torchvision's models with auxiliary
-    heads return; a mapping or an object with ``logits``, as those of Hugging Face do, or a mapping with one entry; and
-    (C,) for a single image, from a model that squeezes its answer.
+    Supported are a tensor (N, C); a tuple or list whose first entry is one, as returned by torchvision's models with
+    auxiliary heads; a mapping or an object with ``logits``, as in Hugging Face models, or a mapping with one entry; and
+    (C,) for a single image, from a model that squeezes its output.
 
     Args:
         answer: What the model returned.
-        count: N, how many images it was asked about.
+        count: N, the number of images in the query.
 
     Returns:
-        Logits (N, C) as the model computed them: of its dtype, on its device.
+        Logits (N, C) as the model computed them, with its dtype and on its device.
 
     Raises:
-        ValueError: ``expected ..., got ...`` if there are no logits of at least two classes for as many images.
+        ValueError: ``expected ..., got ...`` if there are no logits of at least two classes for that many images.
 
     Example:
         >>> import torch
@@ -96,11 +96,11 @@ def read_logits(answer: Any, count: int) -> Tensor:
 
 
 def find_logits(answer: Any, count: int) -> Any:
-    """The part of a model's answer that is meant to be logits, unchecked; see :func:`read_logits`.
+    """The part of a model's output that should be logits, unchecked; see :func:`read_logits`.
 
     Args:
         answer: What the model returned.
-        count: N, how many images it was asked about.
+        count: N, the number of images in the query.
 
     Example:
         >>> find_logits({"logits": "nothing of the kind"}, count=1)
@@ -120,14 +120,14 @@ def _held(answer: Any) -> Any:
 
 
 def are_probabilities(answers: Tensor) -> bool:
-    """Whether a model's answers are probabilities: every row is nonnegative and sums to 1.
+    """Whether a model's outputs are probabilities: every row is nonnegative and sums to 1.
 
-    The sum may differ from 1 by the rounding error of the coarsest type that could have held all of these values, as it
-    does after a softmax in half precision or in bfloat16. A row of logits may look like that by accident, the more
-    easily the fewer its classes; with too few rows and classes to rule that out, they are taken for logits.
+    The sum may differ from 1 by the rounding error of the coarsest dtype that could have held all of these values, as
+    after a softmax in half precision or bfloat16. A row of logits may look like that by accident, more easily with
+    fewer classes; with too few rows and classes to rule that out, the outputs count as logits.
 
     Args:
-        answers: The answers (N, C), of any float dtype.
+        answers: The outputs (N, C), of any float dtype.
 
     Example:
         >>> answers = torch.tensor([[0.0, 1.0, 3.0], [0.2, 0.5, 0.1]]).half().softmax(1)
@@ -145,9 +145,9 @@ def are_probabilities(answers: Tensor) -> bool:
 
 
 def log_probabilities(model: Model) -> Model:
-    """A model that answers with the logarithms of its probabilities: logits, but for a constant of each image.
+    """A model that returns the logarithms of its probabilities: logits, up to a constant per image.
 
-    A probability that was rounded to zero counts as the smallest number above it, so that all answers are finite.
+    A probability that was rounded to zero counts as the smallest number above it, so that all outputs are finite.
 
     Args:
         model: Images in [0, 1] -> probabilities (N, C).
@@ -167,11 +167,11 @@ def log_probabilities(model: Model) -> Model:
 
 
 def _fits(values: Tensor, dtype: torch.dtype) -> bool:
-    """Whether the values may have been of a coarser type: that changes none of them."""
+    """Whether the values could come from a coarser dtype, that is, conversion to it changes none of them."""
     return bool((values.to(dtype).to(values.dtype) == values).all())
 
 
 def _rounding(dtype: torch.dtype, classes: int) -> float:
-    """By how much the sum of probabilities of a type, for a number of classes, may differ from 1."""
+    """Amount by which the sum of probabilities of a dtype, for a number of classes, may differ from 1."""
     known = torch.finfo(dtype)
     return float(known.eps + classes * known.smallest_normal * known.eps)

@@ -1,4 +1,4 @@
-"""What kind of attack an attack is, also where it is made of others."""
+"""The kind of an attack, including attacks composed of others."""
 
 from collections.abc import Iterable
 from typing import Any, ClassVar, get_args
@@ -8,7 +8,7 @@ from attacks.protocols import Access, Attack, Kind, Search
 
 
 class MadeOfOne:
-    """What an attack that is made of one other takes over from it.
+    """Properties that an attack wrapping another one takes from it.
 
     Example:
         >>> from attacks import PGD, capped
@@ -36,20 +36,20 @@ class MadeOfOne:
 
     @property
     def access(self) -> Access | None:
-        """The most its attack asks of a model; None where the attack does not say."""
+        """The broadest access its attack needs; None if the attack does not declare it."""
         return access_of([self.attack])
 
     @property
     def search(self) -> Search | None:
-        """How its attack searches; None where the attack does not say."""
+        """How its attack searches; None if the attack does not declare it."""
         return search_of([self.attack])
 
 
 def check_attack(attack: object) -> None:
-    """Check that something is an attack that another one can be made of.
+    """Check that an object is an attack that can be part of another one.
 
     Raises:
-        ValueError: ``expected ..., got ...`` if it is none, or the class of one.
+        ValueError: ``expected ..., got ...`` if it is not an attack, or an attack class instead of an instance.
 
     Example:
         >>> from attacks import PGD
@@ -64,7 +64,7 @@ def check_attack(attack: object) -> None:
 
 
 def access_of(attacks: Iterable[Attack]) -> Access | None:
-    """The most that any of several attacks asks of a model; None where one of them does not say.
+    """The broadest access that any of several attacks needs; None if one of them does not declare it.
 
     Example:
         >>> from attacks import PGD, Square
@@ -76,7 +76,7 @@ def access_of(attacks: Iterable[Attack]) -> Access | None:
 
 
 def search_of(attacks: Iterable[Attack]) -> Search | None:
-    """The most thorough way in which any of several attacks searches; None where one of them does not say.
+    """The most thorough search among several attacks; None if one of them does not declare it.
 
     Example:
         >>> from attacks import FGSM, PGD
@@ -88,6 +88,6 @@ def search_of(attacks: Iterable[Attack]) -> Search | None:
 
 
 def _first(kinds: Any, values: list[Any]) -> Any:
-    """The first of the kinds that occurs; None where a value is none of them."""
+    """The first of the kinds that occurs; None if a value is not one of them."""
     known = get_args(kinds)
     return None if not values or set(values) - {*known} else min(values, key=known.index)

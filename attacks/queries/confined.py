@@ -1,4 +1,4 @@
-"""A model whose images are as they were wherever a norm lets nothing change."""
+"""A model that restores its images wherever a norm allows no changes."""
 
 import torch
 from torch import Tensor
@@ -11,16 +11,17 @@ from attacks.queries.places import Places
 
 
 def confined(model: Model, norm: Norm, x: Tensor, ids: Tensor) -> Model:
-    """The model as an attack in a norm with a mask must see it; the model itself where the norm has none.
+    """The model as seen by an attack in a norm with a mask; the model itself if the norm has none.
 
-    What an attack changes outside the mask does not reach the model, and has no gradient. So whatever meets the goal
-    still does once that is undone, which makes it no larger: every attack keeps to the mask, also one that knows none.
+    Changes outside the mask do not reach the model, and have no gradient. So a candidate that meets the goal still does
+    once they are undone, which makes it no larger: this way every attack respects the mask, even one without mask
+    support.
 
     Args:
         model: Images in [0, 1] -> logits.
         norm: The norm of the attack.
         x: Clean images (N, ...).
-        ids: Their ids (N,), by which later questions say whose candidates they are about.
+        ids: Ids of the images (N,), which identify the images in later queries.
 
     Raises:
         ValueError: If different images have the same id.
@@ -50,7 +51,7 @@ class _Confined(InFront):
         return model(self._norm.confine(self._clean(len(x)).to(x.dtype), x))
 
     def _clean(self, count: int) -> Tensor:
-        """The clean images of those that the model is asked about."""
+        """The clean images of those in the query."""
         ids = asked_ids()
         if ids is not None and len(ids) == count:
             return self._x[self._places.of(ids)]

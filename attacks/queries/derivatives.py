@@ -1,4 +1,4 @@
-"""Gradients of what a model answers, and models that have none."""
+"""Gradients of a model's outputs, and models without gradients."""
 
 import re
 from collections.abc import Callable
@@ -15,11 +15,11 @@ _GRADIENTS = re.compile(
     "requires?[ _](a )?grad|graph leaves|inference tensor|derivative|differentia|autograd|gradient comput|backward",
     re.IGNORECASE,
 )
-"""What torch says where it cannot differentiate, or pass on a tensor that is to be differentiated."""
+"""Torch's messages when it cannot differentiate, or cannot pass on a tensor to be differentiated."""
 
 
 class NoGradientError(ValueError):
-    """A model was asked for a gradient and has none: a forest, a black box."""
+    """A gradient was requested of a model that has none, such as a random forest or a black box."""
 
     def __init__(self, got: str = "an output without a gradient") -> None:
         super().__init__(
@@ -29,15 +29,15 @@ class NoGradientError(ValueError):
 
 
 def ask_with_graph(model: Model, x: Tensor) -> Tensor:
-    """What :func:`ask` does, for logits that are to be differentiated.
+    """Like :func:`ask`, for logits to be differentiated.
 
     Args:
         model: Images in [0, 1] -> logits.
         x: Images (N, ...) that require a gradient, in a context where gradients are enabled.
 
     Raises:
-        NoGradientError: If the logits have no graph, or the model fails for no other reason than that ``x`` requires a
-            gradient, as one that calls ``x.numpy()`` does. All other errors of the model are passed on.
+        NoGradientError: If the logits have no graph, or the model fails only because ``x`` requires a gradient, as one
+            that calls ``x.numpy()`` does. All other errors of the model are passed on.
         ValueError: As :func:`attacks.queries.answers.read_logits` does.
 
     Example:
@@ -50,7 +50,7 @@ def ask_with_graph(model: Model, x: Tensor) -> Tensor:
     except Exception as error:
         if not _about_gradients(error):
             raise
-        # Where warnings are errors, torch's compiler fails on a copy, as on any tensor computed from another.
+        # When warnings are errors, torch's compiler fails on a copy, as on any tensor computed from another.
         found = _attempt(lambda: read_logits(model(x), len(x)).to(x))
         if found is None and _answers_without(model, x):
             raise NoGradientError(_first_line(error)) from error
@@ -82,20 +82,20 @@ def has_gradient(model: Model, x: Tensor) -> bool:
 
 
 def differentiate(model: Model, x: Tensor, measure: Measure) -> tuple[Tensor, Tensor, list[Tensor]]:
-    """Numbers made from a model's logits, and their gradients with respect to the images: one pass each way.
+    """Numbers computed from a model's logits, and their gradients with respect to the images: one pass each way.
 
-    A model that overwrites what its own gradient needs (``x *= x``) is asked once more in a way that keeps a copy.
+    A model that overwrites values its own gradient needs (``x *= x``) is queried again in a way that keeps a copy.
 
     Args:
         model: Images in [0, 1] -> logits.
         x: Images (N, ...) that require a gradient, in a context where gradients are enabled.
-        measure: Logits (N, C) -> (N,) or (N, K), each row from its own logits alone.
+        measure: Logits (N, C) -> (N,) or (N, K), each row from its own logits only.
 
     Returns:
         Logits and numbers, both without a graph, and the gradient of each of the K columns, shaped like ``x``.
 
     Raises:
-        NoGradientError: As :func:`ask_with_graph` does, or if torch cannot differentiate something on the way.
+        NoGradientError: As :func:`ask_with_graph` does, or if torch cannot differentiate a step.
         ValueError: As :func:`attacks.queries.answers.read_logits` does.
 
     Example:
@@ -119,9 +119,9 @@ def _differentiate(model: Model, x: Tensor, measure: Measure) -> tuple[Tensor, T
         raise NoGradientError
     columns = value.unbind(1) if value.ndim > 1 else (value,)
     last = len(columns) - 1
-    # Of the sum, not with a vector of ones: given one, torch imports its symbolic algebra, half a second.
+    # Of the sum, not with a vector of ones: for that torch imports its symbolic algebra, which takes half a second.
     gradients = [gradient_of(column.sum(), x, keep=i < last) for i, column in enumerate(columns)]
-    # A copy: the model may return the same buffer the next time.
+    # A copy, since the model may return the same buffer next time.
     return logits.detach().clone(), value.detach(), gradients
 
 
@@ -129,15 +129,15 @@ def gradient_of(value: Tensor, x: Tensor, *, keep: bool = False) -> Tensor:
     """The gradient of a number with respect to images.
 
     Args:
-        value: A number made from logits of :func:`ask_with_graph`, with a graph.
-        x: The images (N, ...) that the model was asked about.
+        value: A number computed from logits of :func:`ask_with_graph`, with a graph.
+        x: The images (N, ...) of the query.
         keep: Whether the graph is needed again.
 
     Returns:
         The gradient, shaped like ``x``.
 
     Raises:
-        NoGradientError: If the value does not depend on the images, or torch cannot differentiate something on the way.
+        NoGradientError: If the value does not depend on the images, or torch cannot differentiate a step.
 
     Example:
         >>> x = torch.tensor([0.25, 0.75], requires_grad=True)
@@ -156,7 +156,7 @@ def gradient_of(value: Tensor, x: Tensor, *, keep: bool = False) -> Tensor:
 
 
 def _about_gradients(error: BaseException | None) -> bool:
-    """Whether an error, or one that it was raised from, says that something cannot be differentiated."""
+    """Whether an error, or one it was raised from, says that something cannot be differentiated."""
     while error is not None:
         if _GRADIENTS.search(str(error)):
             return True
@@ -165,13 +165,13 @@ def _about_gradients(error: BaseException | None) -> bool:
 
 
 def _answers_without(model: Model, x: Tensor) -> bool:
-    """Whether a model that has failed answers the same question when no gradient is wanted."""
+    """Whether a model that failed answers the same query when no gradient is wanted."""
     with torch.no_grad():
         return _attempt(lambda: ask(model, x.detach())) is not None
 
 
 def _attempt(question: Callable[[], Tensor]) -> Tensor | None:
-    """The answer; None if that fails: the first error is the one to report."""
+    """The answer, or None if the query fails: the first error is the one to report."""
     try:
         return question()
     except Exception:

@@ -1,4 +1,4 @@
-"""Attacks that are made of attacks, and those of them that fail on some of the images."""
+"""Composed attacks whose parts fail on some of the images."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from attacks.protocols import Attack, AttackError, Model
 
 
 class Failures:
-    """On which images of a batch an attack has failed, and why, while others go on.
+    """Records on which images of a batch an attack has failed, and why, while others continue.
 
     Example:
         >>> import torch
@@ -31,7 +31,7 @@ class Failures:
             model: Images in [0, 1] -> logits.
             x: Some images of the batch (n, ...).
             goal: The goal of these images.
-            rows: Their rows in the batch (n,).
+            rows: Rows of the images in the batch (n,).
             **options: ``eps`` and ``seed``.
         """
         try:

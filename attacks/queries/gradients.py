@@ -1,4 +1,4 @@
-"""The one door through which attacks ask a model: forward passes, and gradients with respect to the images."""
+"""The single entry point for attacks to query a model: forward passes, and gradients with respect to the images."""
 
 import math
 from collections.abc import Iterator
@@ -18,15 +18,15 @@ from attacks.queries.answers import ask
 from attacks.queries.derivatives import Measure, differentiate
 
 DOUBT = 2**-7
-"""By how much a faster form of a model may be wrong about a margin, as a share of the largest logit: where it is nearer
-to the boundary than that, the model itself is asked."""
+"""Largest error of a margin from a faster form of a model, as a fraction of the largest logit: if an image is nearer to
+the boundary than that, the model itself is queried."""
 
 _first_look: ContextVar[bool] = ContextVar("first_look", default=False)
 _asked: ContextVar[tuple[Tensor | None, int, Measure | None]] = ContextVar("asked", default=(None, 1, None))
 
 
 class Slope(NamedTuple):
-    """What one forward and backward pass says about a batch; nothing in it keeps a graph."""
+    """Results of one forward and backward pass over a batch; nothing in it keeps a graph."""
 
     logits: Tensor
     """The images' logits (N, C)."""
@@ -35,7 +35,7 @@ class Slope(NamedTuple):
     gradient: Tensor
     """The gradient of each image's loss with respect to that image, shaped like the batch."""
     fooled: Tensor
-    """Which images meet the goal, bool (N,): what :func:`attacks.goals.met` says about the logits."""
+    """Which images meet the goal, bool (N,), according to :func:`attacks.goals.met`."""
 
     def select(self, index: Tensor) -> "Slope":
         """The slope of some of the images only: a mask or positions."""
@@ -71,13 +71,12 @@ def slope(
     Args:
         model: Images in [0, 1] -> logits.
         x: Images (N, ...).
-        goal: What counts as fooled, for these images.
+        goal: Success criterion for these images.
         loss: Logits (N, C), aim -> (N,).
-        aim: The aim whose loss it is; None: the goal itself.
-        precision: Which of the model's forms to use, where it has faster ones (see
-            :func:`attacks.standins.fast.fast`). With "bfloat16" the logits of images that meet the goal, or nearly do,
-            are the model's own all the same; what is found with "float32" the model has to confirm, see
-            :meth:`attacks.searches.track.Survivors.finish`.
+        aim: The aim of the loss; None: the goal itself.
+        precision: Which of the model's forms to use, if it has faster ones (see :func:`attacks.standins.fast.fast`).
+            With "bfloat16" the logits of images that meet the goal, or nearly do, are still the model's own; results
+            found with "float32" must be confirmed by the model, see :meth:`attacks.searches.track.Survivors.finish`.
 
     Raises:
         NoGradientError: If the model's output does not depend on the images differentiably.
@@ -105,7 +104,7 @@ def slopes(model: Model, x: Tensor, goal: Goal, losses: Loss, count: int) -> Slo
         x: Images (N, ...).
         goal: The goal for these images.
         losses: Logits (N, C), goal -> (N, K).
-        count: K, given beforehand, so that whatever limits passes knows how many are coming.
+        count: K, passed in advance, so that limits on passes know how many follow.
 
     Returns:
         As :func:`slope`, with losses (N, K) and gradients (N, K, ...).
@@ -123,7 +122,7 @@ def slopes(model: Model, x: Tensor, goal: Goal, losses: Loss, count: int) -> Slo
 
 
 def quick_form(model: Model) -> Model | None:
-    """The faster form of a model, where it has one; whatever wraps a model should pass it on.
+    """The faster form of a model, if it has one; wrappers should pass it on.
 
     Example:
         >>> print(quick_form(lambda x: x))
@@ -134,7 +133,7 @@ def quick_form(model: Model) -> Model | None:
 
 
 def exact_form(model: Model) -> Model | None:
-    """The float32 form of a model, where it has one; whatever wraps a model may pass it on.
+    """The float32 form of a model, if it has one; wrappers may pass it on.
 
     Example:
         >>> print(exact_form(lambda x: x))
@@ -145,7 +144,7 @@ def exact_form(model: Model) -> Model | None:
 
 
 def form_for(model: Model, precision: Precision) -> Model:
-    """The fastest form of a model that gives gradients of a precision; the model itself where it has none.
+    """The fastest form of a model that gives gradients of a precision; the model itself if it has none.
 
     Example:
         >>> model = lambda x: 2 * x
@@ -162,17 +161,17 @@ def form_for(model: Model, precision: Precision) -> Model:
 
 
 def precise(model: Model) -> Model:
-    """The model without its faster forms, for images where the last bit counts.
+    """The model without its faster forms, for images where the last bit matters.
 
     Example:
         >>> precise(lambda x: 2 * x)(torch.tensor([1.0]))
         tensor([2.])
     """
-    return partial(model)  # which has none of the model's attributes
+    return partial(model)  # a partial has none of the model's attributes
 
 
 def _confirmed(model: Model, x: Tensor, goal: Goal, logits: Tensor) -> Tensor:
-    """Logits (N, C) of a faster form, but the model's own for images that meet the goal or nearly do."""
+    """Logits (N, C) of a faster form, replaced by the model's own for images that meet the goal or nearly do."""
     near = goal.margin(logits) < DOUBT * scale(logits)
     rows = near.nonzero().squeeze(1)
     return logits.index_copy(0, rows, forward(model, x.detach()[rows], goal.select(rows))) if len(rows) else logits
@@ -182,7 +181,7 @@ def _differentiate(
     model: Model, x: Tensor, goal: Goal, loss: Loss, count: int = 1
 ) -> tuple[Tensor, Tensor, list[Tensor]]:
     """Logits, losses (N,) or (N, K), and the gradient of each column."""
-    # Tensors made in inference mode cannot be part of a graph, copies made outside of it can.
+    # Tensors made in inference mode cannot be part of a graph; copies made outside of it can.
     if torch.is_inference_mode_enabled():
         with torch.inference_mode(False):
             return _differentiate(model, x, goal, loss, count)
@@ -199,36 +198,36 @@ def _differentiate(
 
 
 def _finite(gradient: Tensor) -> Tensor:
-    """Where the gradient is not finite (a square root at 0) it gives no direction."""
-    # Checking takes a fifth of the time of replacing.
+    """Replace non-finite gradients (a square root at 0) by zero, as they give no direction."""
+    # Checking takes a fifth of the time that replacing does.
     if math.isfinite(gradient.sum()):
         return gradient
     return gradient.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0)
 
 
 def booked_on(ids: Tensor, backwards: int = 1, measure: Measure | None = None) -> AbstractContextManager[None]:
-    """Inside this context a model can tell which images its rows belong to, and which gradients will follow.
+    """A context in which a model can find out which images its rows belong to, and which gradients will follow.
 
     Args:
         ids: Ids of the images (N,); see :func:`asked_ids`.
         backwards: Backward passes that follow a forward pass with a graph; see :func:`asked_backwards`.
-        measure: What will be differentiated; see :func:`asked_measure`.
+        measure: Function to be differentiated; see :func:`asked_measure`.
     """
     return _Booked(ids, backwards, measure)
 
 
 def asked_ids() -> Tensor | None:
-    """Ids (N,) of the images that the model is being asked about, or None outside of an attack."""
+    """Ids (N,) of the images in the current query, or None outside of an attack."""
     return _asked.get()[0]
 
 
 def asked_backwards() -> int:
-    """How many backward passes will follow the forward pass that is being asked for, if it is one with a graph."""
+    """Number of backward passes that will follow the current forward pass, if it has a graph."""
     return _asked.get()[1]
 
 
 def asked_measure() -> Measure | None:
-    """What an attack will differentiate of the logits it is asking for; None where that is not known.
+    """The function of the requested logits that an attack will differentiate; None if unknown.
 
     Example:
         >>> with booked_on(torch.tensor([0]), measure=lambda logits: logits[:, 0]):
@@ -240,7 +239,7 @@ def asked_measure() -> Measure | None:
 
 @contextmanager
 def first_look() -> Iterator[None]:
-    """Inside this context a model can tell that an attack asks about its clean images; see :func:`is_first_look`."""
+    """A context in which a model can tell that a query is for an attack's clean images; see :func:`is_first_look`."""
     token = _first_look.set(True)
     try:
         yield
@@ -249,7 +248,7 @@ def first_look() -> Iterator[None]:
 
 
 def is_first_look() -> bool:
-    """Whether the model is being asked about the clean images with which an attack begins.
+    """Whether the current query is about the clean images with which an attack begins.
 
     Example:
         >>> with first_look():
@@ -260,7 +259,7 @@ def is_first_look() -> bool:
 
 
 class _Booked(AbstractContextManager[None]):
-    """The context of :func:`booked_on`: a class, since a generator takes several times as long, once for every pass."""
+    """The context of :func:`booked_on`: a class, as a generator would take several times as long in every pass."""
 
     __slots__ = ("_asks", "_token")
 

@@ -1,4 +1,4 @@
-"""Models in front of others, whose faster forms they pass on."""
+"""Wrappers around models, which pass on their faster forms."""
 
 from functools import partial
 
@@ -10,10 +10,10 @@ from attacks.queries.gradients import exact_form, quick_form
 
 
 class InFront:
-    """A model in front of another that asks each of its forms in the same way.
+    """A wrapper around a model that queries each of its forms in the same way.
 
     Args:
-        model: The model behind.
+        model: The model to wrap.
 
     Example:
         >>> import torch
@@ -29,29 +29,29 @@ class InFront:
         self._model = model
 
     def __call__(self, x: Tensor, /) -> Tensor:
-        """The answer (N, C) about images (N, ...)."""
+        """The outputs (N, C) for images (N, ...)."""
         return self._ask(self._model, x)
 
     @property
     def wrapped(self) -> Model:
-        """The model behind."""
+        """The wrapped model."""
         return self._model
 
     @property
     def quick_form(self) -> Model | None:
-        """The model's faster form, if it has one, asked in the same way."""
+        """The model's faster form, if it has one, queried in the same way."""
         return self._of(quick_form(self._model))
 
     @property
     def exact_form(self) -> Model | None:
-        """The model's form in float32, if it has one, asked in the same way."""
+        """The model's float32 form, if it has one, queried in the same way."""
         return self._of(exact_form(self._model))
 
     def _of(self, form: Model | None) -> Model | None:
         return None if form is None else partial(self._ask, form)
 
     def _ask(self, model: Model, x: Tensor) -> Tensor:
-        """Ask the model, or one of its forms."""
+        """Query the model, or one of its forms."""
         raise NotImplementedError(f"expected {type(self).__name__} to say how it asks a model, got nothing")
 
 

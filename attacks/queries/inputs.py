@@ -1,4 +1,4 @@
-"""What every attack checks before any work, and its first look at the clean images."""
+"""Checks that every attack makes before any work, and its first query with the clean images."""
 
 import inspect
 import math
@@ -23,17 +23,17 @@ _KINDS: dict[Any, tuple[Any, str]] = {
     bool: (bool, "True or False"),
     str: (str, "a text"),
 }
-"""Annotation of a field -> the kind of its value, and that kind in words."""
+"""Annotation of a field -> the type of its value, and that type in words."""
 _MADE_FOR = {"l0": "SPGD"}
-"""Norm in which few attacks work -> one that does."""
+"""Norm that few attacks support -> one that does."""
 
 
 class InNorm(Protocol):
-    """Anything that is made for certain norms and works in one of them."""
+    """Anything that supports certain norms and works in one of them."""
 
     @property
     def norms(self) -> tuple[str, ...]:
-        """Names of the norms it is made for."""
+        """Names of the norms it supports."""
         ...
 
     @property
@@ -43,9 +43,9 @@ class InNorm(Protocol):
 
 
 def check_parameters(attack: InNorm) -> None:
-    """Check the fields of an attack: each has its kind, numbers are positive, loss and norm are ones it can have.
+    """Check the fields of an attack: types are right, numbers are positive, loss and norm are supported.
 
-    Numbers of other kinds than Python's own (:func:`attacks.queries.plain.plain_number`) are replaced by those.
+    Numbers of other types are replaced by Python's own (:func:`attacks.queries.plain.plain_number`).
 
     Raises:
         ValueError: ``expected ..., got ...``, naming the attack and the field.
@@ -73,12 +73,12 @@ def check_parameters(attack: InNorm) -> None:
 
 
 def check_norm(name: str, norm: object, norms: tuple[str, ...]) -> None:
-    """Check that a norm is one of those an attack works in.
+    """Check that an attack supports a norm.
 
     Args:
         name: The attack's name.
-        norm: What it was given as its norm.
-        norms: Names of the norms it works in.
+        norm: Value given as its norm.
+        norms: Names of the norms it supports.
 
     Raises:
         ValueError: ``expected ..., got ...``
@@ -97,10 +97,10 @@ def check_norm(name: str, norm: object, norms: tuple[str, ...]) -> None:
 
 
 def check_call(attack: Attack, eps: float | Tensor | None, seed: Any) -> None:
-    """Check what an attack is given beside the model, the images and the goal.
+    """Check the arguments of an attack other than the model, the images and the goal.
 
     Raises:
-        ValueError: ``expected ..., got ...`` if an attack within a budget gets none, or the seed is no whole number.
+        ValueError: ``expected ..., got ...`` if a budget attack gets no ``eps``, or the seed is not an integer.
 
     Example:
         >>> from attacks import PGD
@@ -115,7 +115,7 @@ def check_call(attack: Attack, eps: float | Tensor | None, seed: Any) -> None:
 
 
 def clean_logits(model: Model, x: Tensor, goal: Goal, norm: Norm, eps: float | Tensor | None) -> Tensor:
-    """Check the arguments of an attack, then the logits (N, C) of the clean images.
+    """Check the arguments of an attack, then return the logits (N, C) of the clean images.
 
     Raises:
         ValueError: ``expected ..., got ...`` for images outside [0, 1], not finite, of an integer type or in half
@@ -138,7 +138,7 @@ def clean_logits(model: Model, x: Tensor, goal: Goal, norm: Norm, eps: float | T
 
 
 def clean_slope(model: Model, x: Tensor, goal: Goal, norm: Norm, eps: float | Tensor | None, loss: Loss) -> Slope:
-    """What :func:`clean_logits` does, with the loss of the clean images and its gradient from the same pass.
+    """Like :func:`clean_logits`, with the loss of the clean images and its gradient from the same pass.
 
     Raises:
         ValueError: As :func:`clean_logits` and :func:`attacks.queries.gradients.slope` do.
@@ -160,7 +160,7 @@ def clean_slope(model: Model, x: Tensor, goal: Goal, norm: Norm, eps: float | Te
 
 
 def check_arguments(model: Model, x: Tensor, goal: Goal, norm: Norm, eps: float | Tensor | None) -> None:
-    """Check what can be checked before the model is asked.
+    """Check what can be checked before the model is queried.
 
     Raises:
         ValueError: As :func:`clean_logits` does for images, the goal's number of rows, ``eps`` and the model's mode.
@@ -184,7 +184,7 @@ def check_arguments(model: Model, x: Tensor, goal: Goal, norm: Norm, eps: float 
 
 
 def check_eps(norm: Norm, eps: float) -> None:
-    """Check an ``eps`` that is one number, before there are images.
+    """Check an ``eps`` that is a single number, before the images are known.
 
     Raises:
         ValueError: If it is not positive, or of the wrong scale.
@@ -199,11 +199,11 @@ def check_eps(norm: Norm, eps: float) -> None:
 
 
 def check_logits(logits: Tensor, goal: Goal) -> None:
-    """Check what a model answered about the images of a goal.
+    """Check a model's output for the images of a goal.
 
     Raises:
-        ValueError: If it is no logits (n, C) of at least two classes, finite and no probabilities, or if the goal names
-            a class that there is not.
+        ValueError: If it is not finite logits (n, C) of at least two classes, or is probabilities, or if the goal names
+            a class that does not exist.
 
     Example:
         >>> from attacks import Untargeted
@@ -220,10 +220,10 @@ def check_logits(logits: Tensor, goal: Goal) -> None:
 
 
 def check_size(x: Tensor, delta: Tensor) -> None:
-    """Check that images (N, ...) have the size of a perturbation (1, ...) for all of them.
+    """Check that images (N, ...) have the size of their common perturbation (1, ...).
 
     Raises:
-        ValueError: If they have another.
+        ValueError: If their size differs.
 
     Example:
         >>> check_size(torch.rand(2, 3, 8, 7), torch.rand(1, 3, 8, 8))
@@ -235,10 +235,10 @@ def check_size(x: Tensor, delta: Tensor) -> None:
 
 
 def check_planes(attack: object, x: Tensor) -> None:
-    """Check that images have rows and columns, for an attack that cannot do without.
+    """Check that images have rows and columns, for an attack that needs them.
 
     Raises:
-        ValueError: If they are not (N, C, H, W), or no images at all.
+        ValueError: If they are not (N, C, H, W), or not images at all.
 
     Example:
         >>> from attacks import TIFGSM
@@ -252,11 +252,11 @@ def check_planes(attack: object, x: Tensor) -> None:
 
 
 def check_images(x: Any, what: str = "images") -> None:
-    """Check that something is a batch of images.
+    """Check a batch of images.
 
     Args:
-        x: What should be images (N, ...), float32 or float64, in [0, 1].
-        what: What the message calls it.
+        x: Supposed images (N, ...), float32 or float64, in [0, 1].
+        what: Name of the value in the message.
 
     Raises:
         ValueError: ``expected ..., got ...``
@@ -274,11 +274,11 @@ def check_images(x: Any, what: str = "images") -> None:
         raise ValueError(f"expected float {what} (N, ...), got {x.dtype} with shape {tuple(x.shape)}")
     if x.dtype not in (torch.float32, torch.float64):
         raise ValueError(
-            f"expected {what} of float32 or float64, got {x.dtype}, in which no small perturbation can be told: pass "
+            f"expected {what} of float32 or float64, got {x.dtype}, too coarse for small perturbations: pass "
             f"x.float(), and a model that casts them itself, such as lambda x: model(x.to({x.dtype}))"
         )
     low, high = (float(bound) for bound in x.detach().aminmax())
-    # A comparison with NaN is false, so this refuses NaN too.
+    # A comparison with NaN is false, so this rejects NaN too.
     if not (low >= 0 and high <= 1):
         raise ValueError(f"expected {what} in [0, 1], got values from {low:g} to {high:g}")
 

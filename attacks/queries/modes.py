@@ -1,4 +1,4 @@
-"""Networks left in training mode, whose answers depend on the batch and which every pass changes."""
+"""Networks left in training mode, whose outputs depend on the batch and which every pass changes."""
 
 import functools
 from collections.abc import Iterator
@@ -14,10 +14,10 @@ _SEVERAL = "members"
 
 
 def check_callable(model: object) -> None:
-    """Check that a model can be asked at all.
+    """Check that a model can be called.
 
     Raises:
-        ValueError: ``expected ..., got ...``, such as for a state dict that was loaded without its network.
+        ValueError: ``expected ..., got ...``, such as for a state dict loaded without its network.
 
     Example:
         >>> check_callable({"weight": 0})
@@ -29,10 +29,10 @@ def check_callable(model: object) -> None:
 
 
 def check_mode(model: object) -> None:
-    """Check that no layer of a model is in training mode that normalises by its batch or learns from every pass.
+    """Check that no layer that normalises by its batch or updates statistics in every pass is in training mode.
 
-    Such layers are batch norms, other norms with running statistics, and spectral norms. Dropout that was left on is
-    none of them: it may be meant as a defence. Networks are found through whatever hands them on, see :func:`parts`.
+    Such layers are batch norms, other norms with running statistics, and spectral norms. Active dropout is allowed: it
+    may be meant as a defence. Networks are found inside wrappers too, see :func:`parts`.
 
     Args:
         model: Images -> logits.
@@ -57,7 +57,7 @@ def check_mode(model: object) -> None:
 
 
 def learns(part: nn.Module) -> bool:
-    """Whether a layer itself, in training mode, normalises by its batch or is changed by every pass.
+    """Whether a layer itself, in training mode, normalises by its batch or changes in every pass.
 
     Example:
         >>> learns(nn.BatchNorm2d(3)), learns(nn.InstanceNorm2d(3)), learns(nn.Dropout())
@@ -65,18 +65,17 @@ def learns(part: nn.Module) -> bool:
     """
     if isinstance(part, _BatchNorm | _SpectralNorm):
         return True
-    # Frozen ones have statistics and never change them.
+    # Frozen layers have statistics but never change them.
     tracks = any(getattr(part, name, None) is not None for name in _STATISTICS)
     return tracks and not type(part).__name__.startswith("Frozen")
 
 
 def parts(model: object) -> Iterator[tuple[str, nn.Module]]:
-    """The layers of the networks in a model, as far as they can be seen, with their names.
+    """The layers of the networks in a model, as far as they are visible, with their names.
 
     Networks are found in the attributes of an object, in :func:`functools.partial`, in bound methods, behind the
-    ``__wrapped__`` of a function, and behind the attribute ``wrapped`` of whatever wraps a model, or ``members`` of
-    what asks several, as those of this library do. A function that takes a network from its surroundings
-    (``lambda x: net(x)``) does not show it.
+    ``__wrapped__`` of a function, and behind the attribute ``wrapped`` of a wrapper or ``members`` of an ensemble, as
+    in this library. A function that captures a network (``lambda x: net(x)``) does not reveal it.
 
     Args:
         model: Images -> logits.
@@ -104,7 +103,7 @@ def _held(model: object) -> Iterator[object]:
         yield from (model.func, *model.args, *model.keywords.values())
     elif isinstance(model, MethodType):
         yield model.__self__
-    # Not by getattr alone: a proxy for something on another machine has any attribute.
+    # Not by getattr alone: a proxy for a remote object has every attribute.
     yield from (getattr(model, name) for name in _WRAPPED if hasattr(type(model), name))
     for name, value in getattr(model, "__dict__", {}).items():
         if name in _WRAPPED or isinstance(value, nn.Module):

@@ -1,11 +1,11 @@
-"""Where images stand in a batch, found by their ids."""
+"""Positions of images in a batch, found by their ids."""
 
 import torch
 from torch import Tensor
 
 
 class Places:
-    """The places of images, for those who are asked about some of them in any order.
+    """Positions of images by id, for queries about some of them in any order.
 
     Args:
         ids: Ids of the images, int64 (N,).
@@ -19,5 +19,5 @@ class Places:
         self._sorted, self._order = ids.sort()
 
     def of(self, ids: Tensor) -> Tensor:
-        """Places (n,) of images by their ids, all of which are known; of equal ids one."""
+        """Positions (n,) of images by their ids, which must be known; one of them for equal ids."""
         return self._order[torch.searchsorted(self._sorted, ids)]

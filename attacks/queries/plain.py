@@ -7,9 +7,9 @@ from typing import Any
 
 
 def plain_number(value: Any) -> Any:
-    """A number as an ``int`` or a ``float``, whatever its type; what is not a single number is returned unchanged.
+    """Convert a number of any type to ``int`` or ``float``; anything but a single number is returned unchanged.
 
-    Torch multiplies tensors by Python's numbers, and refuses fractions; JSON holds no others either.
+    Torch multiplies tensors by Python's numbers and rejects fractions; JSON holds no others either.
 
     Args:
         value: Anything. A tensor or an array without dimensions counts as a number, one with a single entry does not.
@@ -32,15 +32,15 @@ def plain_number(value: Any) -> Any:
 
 
 def whole_number(what: str, value: Any, least: float = 1) -> int:
-    """A number that has to be whole, as an ``int``.
+    """Convert a number that must be whole to an ``int``.
 
     Args:
         what: What the message calls it.
         value: The number, of any kind.
-        least: The smallest that is allowed.
+        least: Smallest value allowed.
 
     Raises:
-        ValueError: ``expected ..., got ...`` if it is no whole number, or below ``least``.
+        ValueError: ``expected ..., got ...`` if it is not a whole number, or below ``least``.
 
     Example:
         >>> whole_number("samples", 16)
@@ -58,7 +58,7 @@ def whole_number(what: str, value: Any, least: float = 1) -> int:
 
 
 def not_negative(what: str, value: Any, unit: str = "") -> float:
-    """A finite number that is not below 0.
+    """Convert a finite, non-negative number to a ``float``.
 
     Args:
         what: What the message calls it.
@@ -66,7 +66,7 @@ def not_negative(what: str, value: Any, unit: str = "") -> float:
         unit: Its unit in words, for the message.
 
     Raises:
-        ValueError: ``expected ..., got ...`` if it is no number, not finite, or negative.
+        ValueError: ``expected ..., got ...`` if it is not a number, not finite, or negative.
 
     Example:
         >>> not_negative("kappa", -1, "logits")

@@ -1,4 +1,4 @@
-"""Whether a model's answers are random: the one rule, for everything that must know."""
+"""The one rule for whether a model's answers are random."""
 
 import random
 import sys
@@ -12,25 +12,26 @@ from attacks.protocols import Model
 from attacks.queries.answers import find_logits
 
 SPREAD = 1e-4
-"""Most by which answers about the same images may differ, as a share of the largest, and still be the same."""
+"""Largest difference, as a fraction of the largest value, at which answers for the same images count as equal."""
 LOOKS = 3
-"""Further passes that show whether the first answer is given again."""
+"""Number of further passes that check whether the first answer is repeated."""
 DRAWN = 12
-"""Further passes of a model that draws random numbers: an ensemble may draw the same member several times."""
+"""Number of further passes for a model that draws random numbers: an ensemble may draw the same member several
+times."""
 _steady: WeakSet[Any] = WeakSet()
 
 
 def is_random(model: Model, x: Tensor, *, remember: bool = False) -> bool:
-    """Whether a model's answers about the same images differ from pass to pass.
+    """Whether a model's answers for the same images differ from pass to pass.
 
-    All passes are over the same batch, so that they are rounded alike. A model that draws from the global generators of
-    torch, Python or NumPy changes their state, so that one pass is enough to know that it should be looked at longer.
-    Only others can be remembered: that those answer differently later is nothing that a seed decides.
+    All passes are over the same batch, so that they are rounded in the same way. A model that draws from the global
+    generators of torch, Python or NumPy changes their state, so that one pass is enough to know that it needs more
+    checks. Only other models can be remembered: no seed can make these answer differently later.
 
     Args:
         model: Images in [0, 1] -> logits, probabilities or labels.
         x: Images (N, ...).
-        remember: Whether one pass is enough for a model that did not waver before in this process and draws nothing.
+        remember: Whether one pass is enough for a model that was steady before in this process and draws nothing.
 
     Example:
         >>> x = torch.rand(1, 3)
@@ -58,7 +59,7 @@ def spread(answers: Tensor) -> float:
     """Largest difference between the first of several answers and the others, as a share of the largest value.
 
     Args:
-        answers: Answers about the same images (P, ...); where they are not finite they count as alike.
+        answers: Answers for the same images (P, ...); non-finite ones count as equal.
 
     Example:
         >>> spread(torch.tensor([[[2.0, -4.0]], [[1.0, -4.0]]]))
@@ -75,7 +76,7 @@ def _answer(model: Model, x: Tensor) -> Any:
 
 
 def _states(device: torch.device) -> list[Any]:
-    """States of the generators that a model is likely to draw from."""
+    """States of the random generators that a model is likely to use."""
     found: list[Any] = [torch.default_generator.get_state(), random.getstate()]
     if device.type == "cuda":
         found.append(torch.cuda.get_rng_state(device))
@@ -83,7 +84,7 @@ def _states(device: torch.device) -> list[Any]:
         found.append(torch.mps.get_rng_state())
     if (numpy := sys.modules.get("numpy.random")) is not None:
         state = numpy.get_state(legacy=False)
-        key = state["state"].pop("key", None)  # an array, which the text would cut short
+        key = state["state"].pop("key", None)  # an array, which the text form would truncate
         found += [str(state), None if key is None else key.tobytes()]
     return found
 
@@ -95,7 +96,7 @@ def _same(one: Any, other: Any) -> bool:
 def _is_steady(model: Model) -> bool:
     try:
         return model in _steady
-    except TypeError:  # it has no hash or no weak references, and is looked at each time
+    except TypeError:  # not hashable or no weak references, so it is checked each time
         return False
 
 

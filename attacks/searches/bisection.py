@@ -11,14 +11,14 @@ from attacks.searches.track import Survivors
 
 
 class Bisection:
-    """Searches for the smallest value that succeeds, for each image on its own.
+    """Searches for the smallest value that succeeds, separately for each image.
 
-    As long as nothing has succeeded the value grows by a factor; from then on the interval is halved.
+    Until something succeeds the value grows by a factor; from then on the interval is halved.
 
     Args:
         first: The first values to try (n,), positive.
-        high: Values known to succeed (n,); None: none is known.
-        factor: The factor by which a value that fails grows.
+        high: Values known to succeed (n,); None if there are none.
+        factor: Growth factor of a value that fails.
 
     Example:
         >>> search = Bisection(torch.tensor([1.0]))
@@ -52,22 +52,22 @@ class Bisection:
         enough = self.value if reached is None else torch.minimum(reached, self.value)
         self.high = torch.where(success, torch.minimum(enough, self.high), self.high)
         low = torch.where(success, self.low, torch.maximum(self.value, self.low))
-        # A success below a failure shows that the failure was a matter of chance.
+        # A success below a failed value shows that the failure was due to chance.
         self.low = torch.where(low < self.high, low, 0)
         middle = (self.low + self.high) / 2
         self.value = torch.where(self.high.isfinite(), middle, self.value * self._factor)
 
     def select(self, index: Tensor) -> None:
-        """Go on with some of the images only: a mask or positions."""
+        """Continue with some of the images only: a mask or positions."""
         self.value, self.low, self.high = self.value[index], self.low[index], self.high[index]
 
 
 def pull_back(active: Survivors, best: Nearest, steps: int) -> None:
-    """Move the images found straight towards the clean ones, as far as they still fool, by ``steps`` halvings.
+    """Move the images found straight towards the clean ones, as far as they still fool, by ``steps`` bisections.
 
     Args:
-        active: The images that are attacked.
-        best: The nearest fooling images so far; nearer ones are added.
+        active: The images under attack.
+        best: The nearest adversarial images so far; nearer ones are added.
         steps: Number of forward passes.
 
     Example:

@@ -1,10 +1,9 @@
-"""Randomness that belongs to the image: what is drawn depends on (seed, image id, draw) alone.
+"""Randomness tied to the image: every draw depends only on (seed, image id, draw).
 
-An ordinary generator hands out numbers in the order they are asked for, so the noise an image gets would
-depend on the batch it is in. Here every number is a hash of where it is used (a counter-based generator,
-as in Salmon et al., Parallel random numbers: as easy as 1, 2, 3, 2011; the hash is the finaliser of
-SplitMix64, Steele et al., 2014), so batches may be split, shuffled and resumed, and the noise stays the same,
-on every device.
+An ordinary generator returns numbers in the order of the calls, so an image's noise would depend on its batch. Here
+every number is a hash of where it is used (a counter-based generator, as in Salmon et al., Parallel random numbers: as
+easy as 1, 2, 3, 2011; the hash is the finaliser of SplitMix64, Steele et al., 2014), so batches may be split, shuffled
+and resumed, and the noise stays the same, on every device.
 """
 
 import math
@@ -15,7 +14,7 @@ import torch
 from torch import Tensor
 
 GOLDEN = -7046029254386353131
-"""2**64 over the golden ratio, 0x9E3779B97F4A7C15, as a signed 64-bit number: its multiples spread evenly."""
+"""2**64 over the golden ratio, 0x9E3779B97F4A7C15, as a signed 64-bit number: its multiples are evenly spread."""
 _FIRST = -4658895280553007687  # 0xBF58476D1CE4E5B9
 _SECOND = -7723592293110705685  # 0x94D049BB133111EB
 
@@ -26,8 +25,8 @@ def uniform(seed: int, ids: Tensor, draw: int, shape: Sequence[int]) -> Tensor:
     Args:
         seed: The seed of the run; any integer.
         ids: The images' ids, int64 (N,).
-        draw: Which draw of this image it is: different draws are independent.
-        shape: Shape of the block of one image.
+        draw: Number of the draw for this image: different draws are independent.
+        shape: Shape of one image's block.
 
     Returns:
         float32 (N, *shape), on the device of ``ids``.
@@ -53,19 +52,19 @@ def normal(seed: int, ids: Tensor, draw: int, shape: Sequence[int]) -> Tensor:
         torch.Size([3, 4, 4])
     """
     fraction = uniform(seed, ids, draw, shape)
-    # The middle of each of the 2**24 steps: the quantile function is infinite at the ends.
+    # Uses the middle of each of the 2**24 steps: the quantile function is infinite at the ends.
     quantile: Tensor = torch.special.ndtri(fraction.double() + 2.0**-25)
     return quantile.to(torch.float32)
 
 
 def scaled(number: Tensor, least: float, most: float) -> Tensor:
-    """Uniform numbers in [0, 1) as numbers from ``least`` to ``most``, both positive, of uniform logarithm.
+    """Map uniform numbers in [0, 1) to numbers from ``least`` to ``most``, both positive, with uniform logarithm.
 
     Example:
         >>> scaled(torch.tensor([0.0, 0.5]), 0.01, 1.0)
         tensor([0.0100, 0.1000])
     """
-    # Not by a power, whose last bit depends on where in the batch a number stands.
+    # Not by a power, whose last bit depends on a number's position in the batch.
     return least * (number * math.log(most / least)).exp()
 
 
@@ -82,12 +81,12 @@ def derive(seed: int, index: int) -> int:
 
 
 def _signed(number: int) -> int:
-    """The number modulo 2**64, as torch holds it."""
+    """The number modulo 2**64, as a signed integer for torch."""
     return (number + 2**63) % 2**64 - 2**63
 
 
 def _shift(bits: Tensor, places: int) -> Tensor:
-    """Shift right and fill with zeros; torch fills with the sign."""
+    """Shift right, filling with zeros; torch fills with the sign bit."""
     return (bits >> places).bitwise_and_((1 << (64 - places)) - 1)
 
 
@@ -101,11 +100,11 @@ def _mix(bits: Tensor) -> Tensor:
 
 @contextmanager
 def seeded(seed: int, device: torch.device) -> Iterator[None]:
-    """Seed torch's global generators, for models that draw from them, and leave them as they were.
+    """Seed torch's global generators, for models that draw from them, and restore them afterwards.
 
     Args:
         seed: Seed of all devices.
-        device: Where the images are.
+        device: Device of the images.
 
     Example:
         >>> with seeded(0, torch.device("cpu")):

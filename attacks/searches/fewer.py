@@ -1,4 +1,4 @@
-"""Fewer changed values in L0: descents within fewer than the nearest fooling image has."""
+"""Fewer changed values in L0: descents with a smaller budget than the nearest adversarial image needs."""
 
 from collections.abc import Sequence
 
@@ -17,24 +17,26 @@ from attacks.searches.track import Survivors
 LENGTH = 20
 """Forward passes of each descent; the last one needs no gradient."""
 UNKNOWN = 0.25
-"""How many values may change where no fooling image is known yet, as a share of all that can."""
+"""Fraction of all values that may change while no adversarial image is known."""
 SHARE, DECAY = 0.5, 0.75
-"""Moves of a descent's first step, as a share of the values that may change; and the weight of earlier gradients."""
+"""Number of moves in a descent's first step, as a fraction of the values that may change; and the weight of earlier
+gradients."""
 
 
 def fewer(active: Survivors, best: Nearest, ways: Sequence[Goal], steps: int, seed: int) -> None:
-    """Descend the margin by exchanges of values, always within fewer values than are known to be enough.
+    """Descend the margin by exchanging values, always with fewer values than are known to suffice.
 
-    The first descent starts at the nearest fooling image without the value that does least, each later one at the
-    nearest with a random share of its changes put back and others made (:func:`attacks.searches.swaps.kick`). A step
-    exchanges values along the gradient, as :func:`attacks.searches.swaps.descend` does. Whenever an image is fooled,
-    fewer values may change, and the descent goes on. By how many is doubled each time, and halved with every step that
-    fools none, down to one: where far too many are changed at first, single ones would take too long.
+    The first descent starts at the nearest adversarial image without its least effective change, each later one at the
+    nearest image with a random share of its changes undone and others made (:func:`attacks.searches.swaps.kick`). A
+    step exchanges values along the gradient, as :func:`attacks.searches.swaps.descend` does. Whenever an image is
+    fooled, fewer values may change, and the descent continues. The decrement doubles each time, and is halved by every
+    step that does not fool, down to one: if far too many values are changed at first, removing them one by one would
+    take too long.
 
     Args:
-        active: The images; none of them leaves.
-        best: The nearest fooling images so far; nearer ones go into it.
-        ways: What is descended, one after the other: the goal, or goals that imply it.
+        active: The images; none of them is removed.
+        best: The nearest adversarial images so far; nearer ones are stored in it.
+        ways: Objectives to descend, one after another: the goal, or goals that imply it.
         steps: Number of forward passes.
         seed: The seed of the random changes.
 
@@ -65,5 +67,5 @@ def fewer(active: Survivors, best: Nearest, ways: Sequence[Goal], steps: int, se
 
 
 def _less(best: Nearest, drop: Tensor, most: Tensor) -> Tensor:
-    """How many values may change (n,): ``drop`` less than in the nearest fooling image, at least one."""
+    """Number of values that may change (n,): ``drop`` fewer than in the nearest adversarial image, at least one."""
     return torch.where(best.found, (best.size - drop).clamp_min(1), most)

@@ -1,4 +1,4 @@
-"""Basin hopping: kick the best point out of its basin, walk down again, keep what is better."""
+"""Basin hopping: kick the best point out of its basin, descend again, keep improvements."""
 
 from collections.abc import Iterator
 
@@ -13,15 +13,15 @@ from attacks.searches.momentum import accumulate
 from attacks.searches.track import Survivors
 
 LEAST, MOST = 0.05, 0.5
-"""Share of the values that a kick changes: between these, small ones as likely as large ones."""
+"""Range of the fraction of values that a kick changes, log-uniform."""
 
 
 def rounds(hops: int, growth: float = 0.5) -> Iterator[tuple[int, int]]:
-    """How many hops each image has behind it, and how many it does now, side by side.
+    """Yield the number of hops each image has done, and the number it does next, side by side.
 
     Args:
-        hops: How many there are in all.
-        growth: How many now for each one behind; at least one.
+        hops: Total number of hops.
+        growth: Number of next hops per hop done; at least one hop is next.
 
     Example:
         >>> list(rounds(10))
@@ -41,7 +41,7 @@ def kick(active: Survivors, x_adv: Tensor, seed: int, count: int = 1) -> Tensor:
         active: The active images, and their budgets.
         x_adv: The points to kick (n, ...).
         seed: The seed of all random draws.
-        count: How many times each point is kicked, each time anew.
+        count: Number of independent kicks of each point.
 
     Returns:
         Points in the ball and in [0, 1], those of an image side by side (n * count, ...).
@@ -69,16 +69,16 @@ def _kick(active: Survivors, x_adv: Tensor, seed: int, other: int) -> Tensor:
 
 
 def hop(active: Survivors, best: Lowest, seed: int, *, kicks: int = 1, steps: int = 10, decay: float = 0.75) -> None:
-    """Kick the best points and walk down from there, with momentum and ever shorter steps.
+    """Kick the best points and descend from there, with momentum and ever shorter steps.
 
-    Images that get fooled leave; better points are stored in ``best``.
+    Images that are fooled leave; better points are stored in ``best``.
 
     Args:
         active: The active images.
         best: The best points so far.
         seed: The seed of all random draws.
-        kicks: Walks for each image, side by side.
-        steps: Gradient steps of a walk; the first is half of ``eps`` long.
+        kicks: Number of walks per image, side by side.
+        steps: Number of gradient steps of a walk; the first is half of ``eps`` long.
         decay: Weight of the earlier gradients.
 
     References:

@@ -1,4 +1,4 @@
-"""The lowest candidates found for a batch, and searches that several copies of each image make side by side."""
+"""The lowest candidates found for a batch, and searches from several copies of each image side by side."""
 
 from collections.abc import Iterable, Iterator
 
@@ -13,15 +13,15 @@ from attacks.queries.gradients import forward
 from attacks.searches.track import Survivors
 
 AGAIN = 0.1
-"""Two searches ended at the same margin if they differ by less than this share of it, and of what it fell; and a margin
-hardly fell at all if by less than this share."""
+"""Two searches count as ending at the same margin if these differ by less than this fraction of the margin and of its
+fall; and a margin counts as hardly changed if it fell by less than this fraction."""
 
 
 class Lowest:
-    """The candidate with the lowest margin so far for each image of a batch, the clean image to begin with.
+    """The candidate with the lowest margin so far for each image of a batch, initially the clean image.
 
     Args:
-        active: The images that are to be fooled.
+        active: The images to be fooled.
 
     Example:
         >>> from attacks import Linf, Untargeted
@@ -37,13 +37,13 @@ class Lowest:
     x_adv: Tensor
     """The best candidates of the whole batch (N, ...)."""
     margin: Tensor
-    """The goal's margin there (N,); infinite where the clean image met the goal."""
+    """The goal's margin at these candidates (N,); infinite where the clean image met the goal."""
     clean: Tensor
-    """The goal's margin at the clean image (N,), likewise."""
+    """The goal's margin at the clean image (N,); infinite where it met the goal."""
     times: Tensor
-    """How many of the searches looked at ended that low, or nearly (N,)."""
+    """Number of searches that ended at about this margin (N,)."""
     restless: Tensor
-    """Whether a search ended clearly lower than one before it, bool (N,)."""
+    """Whether a search ended clearly lower than an earlier one, bool (N,)."""
 
     def __init__(self, active: Survivors) -> None:
         self.x_adv = active.found.clone()
@@ -56,15 +56,16 @@ class Lowest:
 
     @property
     def settled(self) -> Tensor:
-        """Where the first search and a later one ended at the lowest margin, bool (N,): others hardly end below it.
+        """Where the first search and a later one ended at the lowest margin, bool (N,): others hardly get lower.
 
-        Never where the margin hardly fell: that is a plateau without a gradient, on which all searches end alike.
+        Never where the margin hardly fell: that is a plateau without a gradient, on which all searches end at the same
+        margin.
         """
         return (self.times > 1) & ~self.restless & self.moved
 
     @property
     def moved(self) -> Tensor:
-        """Where the margin fell by more than a hair, bool (N,)."""
+        """Where the margin fell noticeably, bool (N,)."""
         return self.margin < (1 - AGAIN) * self.clean
 
     def of(self, active: Survivors) -> Tensor:
@@ -72,24 +73,24 @@ class Lowest:
         return self.x_adv[active.rows]
 
     def look(self, active: Survivors, x_adv: Tensor) -> None:
-        """Ask the model where a search ended for the survivors (n, ...), and keep what is better."""
+        """Evaluate the end points of a search for the survivors (n, ...), and keep those that are better."""
         if len(active):
             logits = forward(active.model, x_adv, active.goal)
             self._count(active.rows, active.goal.margin(logits))
             self.offer(active, x_adv, logits)
 
     def offer(self, active: Survivors, x_adv: Tensor, logits: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
-        """Keep the candidates (n, ...) that are better; then do what :meth:`Survivors.retire` does."""
+        """Keep the candidates (n, ...) that are better; then retire fooled images as :meth:`Survivors.retire` does."""
         margin = active.goal.margin(logits)
         self._keep(active.rows, x_adv, margin)
         return active.retire(x_adv, fooling(margin, logits), *state)
 
     def gather(self, active: Survivors, crowd: Survivors, found: "Lowest") -> None:
-        """Keep the best that the copies of each of the active images have ``found``; fooled images leave.
+        """Keep the best point ``found`` by the copies of each active image; fooled images leave.
 
         Args:
             active: The images whose copies these are.
-            crowd: What is left of their copies, see :meth:`Survivors.copies`.
+            crowd: Their remaining copies, see :meth:`Survivors.copies`.
             found: The best point of each copy.
         """
         if not len(active):
@@ -109,7 +110,7 @@ class Lowest:
         self.x_adv[rows], self.margin[rows] = x_adv[better], margin[better].to(self.margin)
 
     def _count(self, rows: Tensor, margin: Tensor) -> None:
-        """Count the ends of a search, with margins (n,), that are as low as the best so far."""
+        """Count the end points of a search, with margins (n,), that are as low as the best so far."""
         lowest = self.margin[rows]
         hair = AGAIN * torch.minimum(lowest, self.clean[rows] - lowest)
         lower = margin < lowest - hair
@@ -118,15 +119,15 @@ class Lowest:
 
 
 def side_by_side(active: Survivors, best: Lowest, count: int) -> Iterator[tuple[Survivors, Survivors, Lowest]]:
-    """Search from several copies of each image at once, and keep the best that they find.
+    """Search from several copies of each image at once, and keep the best points they find.
 
     Args:
-        active: The images; those of which a copy is fooled leave.
-        best: Their best points so far.
-        count: How many copies of each.
+        active: The images; those with a fooled copy leave.
+        best: Best points of the images so far.
+        count: Number of copies of each image.
 
     Yields:
-        Some of the images, their copies (:meth:`Survivors.copies`), and where to put the best point of each copy.
+        Some of the images, their copies (:meth:`Survivors.copies`), and the store for the best point of each copy.
     """
     for part in active.parts(count) if count else ():
         crowd = part.copies(count)
@@ -136,24 +137,24 @@ def side_by_side(active: Survivors, best: Lowest, count: int) -> Iterator[tuple[
 
 
 def leave(active: Survivors, best: Lowest, share: float, may: Tensor | None = None) -> None:
-    """Leave out images whose margin is above a share of the clean one, where that ``may`` be, bool (N,), or all."""
+    """Leave out images whose margin is above a share of the clean one, among those that ``may`` leave, bool (N,)."""
     hopeless = best.margin > share * best.clean
     hopeless = hopeless if may is None else hopeless & may
     active.give_up(hopeless[active.rows], best.of(active))
 
 
 def nearest_ways(active: Survivors, best: Lowest, count: int) -> Ways:
-    """Ways to meet the active images' goal, those first that are nearest at their best points."""
+    """Ways to meet the active images' goal, nearest first, measured at their best points."""
     logits = forward(active.model, best.of(active), active.goal) if len(active) else active.logits[:0]
     return ways_to(active.goal, logits, count)
 
 
 def towards(active: Survivors, ways: Iterable[Goal]) -> Iterator[None]:
-    """Aim the active images along each way to meet their goal in turn, and at the goal itself again.
+    """Aim the active images along each way to meet their goal in turn, then at the goal itself again.
 
     Args:
-        active: The images; their aim is set before each turn, for those that are left by then.
-        ways: Aims for the images that are active at first.
+        active: The images; before each turn the aim is set for those still left.
+        ways: Aims for the images that are active at the start.
 
     Yields:
         Nothing, once for each way.

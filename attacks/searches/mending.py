@@ -1,4 +1,4 @@
-"""Images of whole grey levels that meet a goal for a model which itself rounds its images."""
+"""8-bit images that meet a goal, for models that round their images."""
 
 import math
 
@@ -21,24 +21,24 @@ _TEMPERATURE = 0.5
 def mend(
     model: Model, x: Tensor, x_adv: Tensor, goal: Goal, first: Tensor, last: Tensor, *, steps: int
 ) -> tuple[Tensor, Tensor]:
-    """The 8-bit images near ``x_adv`` that meet the goal, with no value moved by more levels than need be.
+    """Find 8-bit images near ``x_adv`` that meet the goal, moving values by as few levels as possible.
 
-    Every step asks the model about the image as it would be stored, and goes on along the model's gradient, which has
-    to pass through whatever the model rounds. An image that is met is finished; the others are given one level more
-    every ``steps`` steps.
+    Every step queries the model with the image as it would be stored, and follows the model's gradient, which has to
+    pass through the model's own rounding. An image that meets the goal is finished; the others get one more level every
+    ``steps`` steps.
 
     Args:
         model: Images in [0, 1] -> logits.
         x: Clean images (N, ...), in [0, 1].
-        x_adv: Where to start from, shaped like ``x``.
-        goal: What counts as fooled.
-        first: By how many levels a value may move at first, whole numbers (N,).
-        last: By how many at last (N,).
-        steps: Gradients for each number of levels.
+        x_adv: Starting points, shaped like ``x``.
+        goal: Success criterion for these images.
+        first: Number of levels a value may move at first, integers (N,).
+        last: Number of levels at the end (N,).
+        steps: Number of gradients for each number of levels.
 
     Returns:
-        Images whose values are multiples of 1/255, the nearest seen to the goal where none meets it; and which of them
-        meet it, bool (N,).
+        Images whose values are multiples of 1/255, closest to the goal if none met it; and which of them meet it, bool
+        (N,).
 
     Example:
         >>> from attacks import Untargeted
@@ -71,7 +71,7 @@ def mend(
 
 
 def _loss(logits: Tensor, goal: Goal) -> Tensor:
-    """All gaps of the goal at once, those that are still open most."""
+    """All gaps of the goal at once, with the most weight on those still open."""
     gaps = goal.gaps(logits)
     return soft_maximum(gaps, torch.full_like(gaps[:, 0], _TEMPERATURE))
 

@@ -1,4 +1,4 @@
-"""The loop of the transfer attacks: steps along a running sum of gradients, and gradients averaged over copies."""
+"""The main loop of transfer attacks: steps along a running sum of gradients, which may be averaged over copies."""
 
 from collections.abc import Callable
 from typing import Protocol
@@ -16,18 +16,18 @@ from attacks.queries.inputs import clean_slope
 from attacks.searches.track import Survivors
 
 Look = Callable[[Tensor, int], Slope]
-"""The survivors' candidates (n, ...) and the number of the step -> logits there, and the gradient to follow."""
+"""The survivors' candidates (n, ...) and the step number -> logits there, and the gradient to follow."""
 
 Change = Callable[[Tensor, Tensor, int], Tensor]
-"""Images (n, C, H, W), their ids (n,) and the number of the draw -> copies of the images, changed differentiably."""
+"""Images (n, C, H, W), their ids (n,) and the number of the draw -> differentiably transformed copies of the images."""
 
 
 class OverCopies(BudgetAttack, Protocol):
-    """A transfer attack that averages its gradients over changed copies of each image."""
+    """A transfer attack that averages gradients over transformed copies of each image."""
 
     @property
     def precision(self) -> Precision:
-        """The roughest arithmetic that its gradients may come from."""
+        """The coarsest arithmetic its gradients may come from."""
         ...
 
     @property
@@ -69,7 +69,7 @@ def accumulate(sum_: Tensor, gradient: Tensor, decay: float) -> Tensor:
 def begin(
     attack: BudgetAttack, model: Model, x: Tensor, goal: Goal, eps: float | Tensor, loss: Loss
 ) -> tuple[Survivors, Tensor]:
-    """The images that are to be fooled and the first gradient of each (n, ...), from one pass over the clean images.
+    """The images to be fooled and the first gradient of each (n, ...), from one pass over the clean images.
 
     Raises:
         ValueError: As :func:`attacks.queries.inputs.clean_slope` does.
@@ -96,14 +96,14 @@ def descend(
     decay: float,
     early_stop: bool,
 ) -> Tensor:
-    """Walk down with momentum.
+    """Descend with momentum.
 
     ``g <- decay * g + gradient / its L1 norm;  x <- P(x - relative_step * eps * steepest(g))``
 
     Args:
-        active: The images that are to be fooled, with their goals and budgets.
+        active: The images to be fooled, with their goals and budgets.
         gradient: The first gradient of each (n, ...), at the images themselves.
-        look: Gives the gradients of the later steps.
+        look: Function that gives the gradients of later steps.
         steps: Number of gradient steps.
         relative_step: Length of a step as a fraction of ``eps``.
         decay: Weight of the sum of earlier gradients.
@@ -139,19 +139,19 @@ def descend(
 def descend_over_copies(
     attack: OverCopies, model: Model, x: Tensor, goal: Goal, eps: float | Tensor, seed: int, change: Change
 ) -> Tensor:
-    """Walk down with momentum, along the mean gradient of changed copies of each image.
+    """Descend with momentum, along the mean gradient of transformed copies of each image.
 
-    Every copy has a draw of its own, so that what happens to an image depends on its id, the step and the copy alone.
-    No image leaves before the last step: a copy that fools the model says nothing of the image.
+    Every copy has its own draw, so that an image's path depends only on its id, the step and the copy. No image leaves
+    before the last step: a copy that fools the model says nothing about the image itself.
 
     Args:
-        attack: Attack whose parameters count.
+        attack: Attack whose parameters are used.
         model: Images in [0, 1] -> logits.
         x: Images (N, C, H, W).
-        goal: What counts as fooled.
+        goal: Success criterion for these images.
         eps: Largest allowed size, a number or (N,).
         seed: Seed of the attack.
-        change: Makes the copies.
+        change: Function that makes the copies.
 
     Returns:
         Candidates for the whole batch (N, C, H, W).
@@ -180,15 +180,15 @@ def descend_over_copies(
 
 
 def mean_slope(model: Model, x: Tensor, goal: Goal, loss: Loss, change: Change, draws: range) -> Slope:
-    """Mean gradient of changed copies of images (n, C, H, W), with respect to the images; all else is the first copy's.
+    """Mean gradient of transformed copies of images, with respect to the images; other fields are the first copy's.
 
     Args:
         model: Images in [0, 1] -> logits.
-        x: Images that copies are made of (n, C, H, W).
+        x: Images to copy (n, C, H, W).
         goal: Goal for these images.
         loss: Logits (n, C), goal -> (n,).
-        change: Makes the copies.
-        draws: Number of the draw of each copy; not empty.
+        change: Function that makes the copies.
+        draws: Draw number of each copy; not empty.
 
     Example:
         >>> from attacks import Untargeted, losses
@@ -205,8 +205,8 @@ def mean_slope(model: Model, x: Tensor, goal: Goal, loss: Loss, change: Change, 
 
 
 def _slope_of_copy(model: Model, x: Tensor, goal: Goal, loss: Loss, change: Change, draw: int) -> Slope:
-    """What the model says of one copy, with the gradient with respect to the images."""
-    # What is drawn here becomes part of a graph, which tensors made in inference mode cannot be.
+    """The model's answer for one copy, with the gradient with respect to the images."""
+    # Draws become part of a graph, which is impossible for tensors made in inference mode.
     with torch.inference_mode(False), torch.enable_grad():
         leaf = (x.clone() if x.is_inference() else x.detach()).requires_grad_()
         shown = change(leaf, goal.ids, draw)

@@ -1,4 +1,4 @@
-"""The nearest fooling image found so far, image by image."""
+"""The nearest adversarial image found so far, image by image."""
 
 import torch
 from torch import Tensor
@@ -8,7 +8,7 @@ from attacks.norms import Norm
 
 
 class Nearest:
-    """The nearest fooling image found so far for each image of a minimum-norm attack.
+    """The nearest adversarial image found so far for each image of a minimum-norm attack.
 
     Args:
         x: Clean images (n, ...).
@@ -25,7 +25,7 @@ class Nearest:
     """
 
     x_adv: Tensor
-    """The nearest fooling image, or the clean one where none was found."""
+    """The nearest adversarial image, or the clean one where none was found."""
     size: Tensor
     """The distance of that image (n,); infinite where none was found."""
     complete: bool
@@ -33,7 +33,7 @@ class Nearest:
 
     def __init__(self, x: Tensor, norm: Norm, eps: float | Tensor | None = None) -> None:
         self._x, self._norm = x, norm
-        # Only candidates nearer than this are taken.
+        # Only candidates nearer than this are accepted.
         self._enough = at_most(radii(eps, x))
         self.x_adv = x.clone()
         self.size = x.new_full((len(x),), torch.inf)
@@ -45,7 +45,7 @@ class Nearest:
         return self.size < torch.inf
 
     def select(self, index: Tensor) -> None:
-        """Go on with some of the images only: a mask or positions."""
+        """Continue with some of the images only: a mask or positions."""
         self._x, self._enough = self._x[index], self._enough[index]
         self.x_adv, self.size = self.x_adv[index], self.size[index]
         self.complete = bool(self.found.all())
@@ -53,7 +53,7 @@ class Nearest:
     def offer(self, x_adv: Tensor, fooled: Tensor, size: Tensor | None = None) -> Tensor:
         """Keep those of ``x_adv`` (n, ...) that fool and are nearer than the best so far; returns which, bool (n,).
 
-        Their distance ``size`` (n,) may be given where it is known already.
+        Their distance ``size`` (n,) may be passed if it is already known.
         """
         size = self._norm.measure(x_adv - self._x) if size is None else size
         better = fooled & (size < self._enough)
@@ -63,7 +63,7 @@ class Nearest:
         return better
 
     def offer_for(self, rows: Tensor, x_adv: Tensor, fooled: Tensor, size: Tensor | None = None) -> Tensor:
-        """What :meth:`offer` does, with candidates for some of the images only: those in the rows ``rows`` (m,)."""
+        """Like :meth:`offer`, with candidates for only some of the images, in rows ``rows`` (m,)."""
         size = self._norm.measure(x_adv - self._x[rows]) if size is None else size
         better = fooled & (size < self._enough[rows])
         chosen = better.nonzero().squeeze(1)
@@ -72,14 +72,14 @@ class Nearest:
         return better
 
     def _keep(self, rows: Tensor, x_adv: Tensor, size: Tensor) -> None:
-        """Put better candidates (m, ...) and their distances (m,) in their places (m,)."""
+        """Store better candidates (m, ...) and their distances (m,) in rows ``rows`` (m,)."""
         self.x_adv[rows] = x_adv
         self.size, self._enough = (known.index_copy(0, rows, size) for known in (self.size, self._enough))
         self.complete = self.complete or bool(self.found.all())
 
 
 def nearby(x: Tensor, x_adv: Tensor, norm: Norm, eps: float | Tensor | None) -> Tensor:
-    """Candidates (N, ...), but the clean images where they are further away than ``eps`` (a number, (N,) or None).
+    """Candidates (N, ...), replaced by the clean images where they are further than ``eps`` (a number, (N,) or None).
 
     Example:
         >>> from attacks import Linf

@@ -9,8 +9,8 @@ def near(active: Survivors, x_adv: Tensor, radius: float, seed: int, draw: int) 
     """A random point near each candidate.
 
     Args:
-        active: The images that are attacked.
-        x_adv: Their candidates (n, ...).
+        active: The images under attack.
+        x_adv: Candidates of the images (n, ...).
         radius: Largest distance as a multiple of ``eps``.
         seed: Seed of the attack.
         draw: Number of the draw.

@@ -1,7 +1,7 @@
-"""Images drawn at random: noise, colours, stripes, rings, clouds, and blends of them with the image itself.
+"""Random images: noise, colours, stripes, rings, clouds, and blends of them with the image itself.
 
-A network's predictions on them are far more varied than on noise alone. All of it is arithmetic with the same result on
-every device and in every batch size: waves are triangles, and no function is evaluated whose rounding could differ.
+A network's predictions on these are far more varied than on noise alone. The arithmetic gives the same result on every
+device and at every batch size: waves are triangular, and functions whose rounding could differ are avoided.
 """
 
 import math
@@ -15,11 +15,11 @@ from attacks.searches.draws import uniform
 
 
 def pattern(seed: int, ids: Tensor, draw: int, x: Tensor) -> Tensor:
-    """A random image for each image, of a kind that the number of the draw decides.
+    """A random image for each image, of a kind determined by the number of the draw.
 
     The kinds take turns: noise, noise of 2, 4 or 8 grains along each side, one colour, stripes, a checkerboard, a ring,
-    clouds, and images made from the clean one: its negative, mirror images, later mixtures with one of the others. In
-    every other round the colours are black and white.
+    clouds, and images derived from the clean one: its negative, mirror images, and later mixtures with one of the other
+    kinds. In every other round the colours are black and white.
 
     Args:
         seed: The seed of the run.
@@ -99,7 +99,7 @@ def _split(shape: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[int, ...]]:
 
 
 def _grid(sides: tuple[int, ...], device: torch.device) -> tuple[Tensor, Tensor]:
-    """Two coordinates from -1 to 1 of every place, (1, *sides) each; the same twice for a vector."""
+    """Two coordinates from -1 to 1 of every position, (1, *sides) each; the same one twice for a vector."""
     axes = [(2 * torch.arange(side, device=device) + 1) / side - 1 for side in sides]
     if len(axes) == 1:
         return axes[0].unsqueeze(0), axes[0].unsqueeze(0)
@@ -157,10 +157,10 @@ _OWN: tuple[Callable[[Tensor], Tensor], ...] = (
     lambda x: x.flip(-2 if x.ndim > 2 else -1).roll(x.shape[-1] // 2, -1),
     lambda x: 1 - x.flip(-1),
 )
-"""Images made from the clean image alone: its negative, and mirror images."""
+"""Images derived from the clean image alone: its negative, and mirror images."""
 _SHARES = (0.9, 0.8, 0.7, 0.6, 0.5)
 """Weights of the other image in a mixture."""
 _NUMBERS = 12
-"""How many random numbers a plane is made from."""
+"""Number of random numbers used for a plane."""
 _PLANES = (_plain, _stripes, _checkerboard, _ring, _clouds)
-"""Each makes planes (n, *sides) with values in [0, 1] from random numbers and the coordinates of the pixels."""
+"""Functions that make planes (n, *sides) with values in [0, 1] from random numbers and pixel coordinates."""

@@ -1,4 +1,4 @@
-"""Which rival classes to aim at: those that a linear model puts nearest."""
+"""The choice of rival classes to aim at: those nearest in a linear model."""
 
 from functools import partial
 
@@ -13,31 +13,31 @@ from attacks.protocols import Model
 from attacks.queries.gradients import slopes
 
 CANDIDATES = 100
-"""How many rival classes are looked at, those with the highest logits."""
+"""Number of rival classes considered, those with the highest logits."""
 _VALUES = 2**26
-"""How many values of gradients are held at once, at most."""
+"""Largest number of gradient values held at once."""
 
 
 def ways_by_slope(model: Model, x: Tensor, goal: Goal, logits: Tensor, norm: Norm, count: int) -> Ways:
-    """``count`` ways to meet a goal, those first to which a linear model has the shortest way.
+    """``count`` ways to meet a goal, nearest in a linear model first.
 
-    A rival is as far away as the gap between its logit and that of the class to fall, over the dual norm of the gap's
-    gradient: a class with a low logit may be near where that logit changes quickly. Networks are nearly linear
-    within usual budgets, so this says which class an attack would reach.
+    The distance of a rival is the gap between its logit and that of the class to fall, divided by the dual norm of the
+    gap's gradient: a class with a low logit may be near if that logit changes quickly. Networks are nearly linear
+    within usual budgets, so this predicts which class an attack would reach.
 
-    For a goal that is not met by a single class that rises, the ways are those of
-    :func:`attacks.objectives.rivals.ways_to`, and the model is not asked.
+    For a goal that one rising class cannot meet, the ways are those of :func:`attacks.objectives.rivals.ways_to`, and
+    the model is not queried.
 
     Args:
         model: Images in [0, 1] -> logits.
         x: Images (N, ...).
         goal: The goal for these images.
-        logits: The model's logits of them (N, C).
-        norm: The norm in which ways are short.
-        count: How many ways are wanted; where there are fewer they start again from the first.
+        logits: The model's logits of the images (N, C).
+        norm: The norm in which distances are measured.
+        count: Number of ways wanted; if there are fewer they repeat from the first.
 
     Returns:
-        The ways, at the price of one forward pass and a backward pass for each class looked at, at most 100.
+        The ways, at the cost of one forward pass and one backward pass per class considered, at most 100.
 
     References:
         Melamed, Yehudai and Shamir, MALT powers up adversarial attacks <https://arxiv.org/abs/2407.02240>, 2024.
@@ -65,5 +65,5 @@ def ways_by_slope(model: Model, x: Tensor, goal: Goal, logits: Tensor, norm: Nor
 
 
 def _gaps(old: Tensor, new: Tensor, logits: Tensor, goal: Goal) -> Tensor:
-    """By how much the highest of the classes to fall stands above each other class: (N, C) -> (N, K)."""
+    """Amount by which the highest of the classes to fall exceeds each other class: (N, C) -> (N, K)."""
     return logits.gather(1, old).amax(1, keepdim=True) - logits.gather(1, new)

@@ -14,29 +14,29 @@ from attacks.searches.track import Survivors
 
 
 def descend(active: Survivors, x_adv: Tensor, loss: Loss, steps: int) -> Tensor:
-    """The steps of APGD in L1, for the active images; those that get fooled leave.
+    """Run the steps of APGD in L1 on the active images; those that are fooled leave.
 
-    A step changes a share of the values, a fifth at first. At checkpoints the share of an image becomes two thirds of
-    what its best point changes. If that point has become sparser the step is as long as ``eps`` again and starts from
-    there; if not it shrinks by a third, down to a tenth of ``eps``.
+    A step changes a fraction of the values, a fifth at first. At checkpoints an image's fraction becomes two thirds of
+    what its best point changes. If that point has become sparser, the step length returns to ``eps`` and starts from
+    there; if not, it shrinks by a third, down to a tenth of ``eps``.
 
     References:
         Croce and Hein, Mind the box: l1-APGD for sparse adversarial attacks on image classifiers
         <https://arxiv.org/abs/2103.01208>, 2021.
 
     Deviations:
-        Values at the end of their range are passed over when those that count most are chosen, and none is moved by
-        more than 1, unless too few have a gradient. The start lies in the ball and not on its surface. No descent in
-        larger balls comes before it.
+        Values at the end of their range are skipped when those with the largest gradients are chosen, and none is moved
+        by more than 1, unless too few have a gradient. The start lies inside the ball and not on its surface. No
+        descent in larger balls precedes it.
 
     Args:
-        active: The images, their budgets, and the aim that is descended.
-        x_adv: Where to start (n, ...).
+        active: The images, their budgets, and the aim to descend.
+        x_adv: Starting points (n, ...).
         loss: The loss of the aim.
         steps: Number of gradient steps.
 
     Returns:
-        For the images still active, the points with the lowest loss.
+        The points with the lowest loss, for the images still active.
 
     Example:
         >>> from attacks import L1, Untargeted
@@ -60,7 +60,7 @@ def descend(active: Survivors, x_adv: Tensor, loss: Loss, steps: int) -> Tensor:
             state = state.check(L0().measure(state.best - active.x), active.eps, values)
         move = L1().step(state.x_adv, state.gradient, state.step, state.share)
         state = state._replace(x_adv=active.ball.nearest(state.x_adv + move))
-    if len(active):  # the last point has no gradient yet, and needs none
+    if len(active):  # the last point needs no gradient
         logits = forward(active.model, state.x_adv, active.goal)
         value = loss(logits, active.aim)
         if (stay := active.take_out(state.x_adv, met(active.goal, logits))) is not None:
@@ -70,14 +70,14 @@ def descend(active: Survivors, x_adv: Tensor, loss: Loss, steps: int) -> Tensor:
 
 
 class _Descent(NamedTuple):
-    """The state of each image's descent; a row for each survivor."""
+    """The state of each image's descent, one row per survivor."""
 
     x_adv: Tensor
-    """The present point."""
+    """The current point."""
     gradient: Tensor
-    """Gradient to follow from there."""
+    """Gradient to follow from the current point."""
     best: Tensor
-    """The point of the lowest loss."""
+    """The point with the lowest loss."""
     best_gradient: Tensor
     """The gradient at that point."""
     lowest: Tensor
@@ -85,9 +85,9 @@ class _Descent(NamedTuple):
     step: Tensor
     """Length of the next step."""
     share: Tensor
-    """Share of the values that the step changes."""
+    """Fraction of the values that the step changes."""
     changed: Tensor
-    """How many values the best point changed at the last checkpoint."""
+    """Number of values that the best point changed at the last checkpoint."""
 
     @classmethod
     def begin(cls, x_adv: Tensor, eps: Tensor, values: int) -> Self:
@@ -99,7 +99,7 @@ class _Descent(NamedTuple):
         return _Descent(*(part[index] for part in self))
 
     def after(self, loss: Tensor, gradient: Tensor) -> Self:
-        """The state once the loss and gradient at the present point are known."""
+        """The state once the loss and gradient at the current point are known."""
         better = loss < self.lowest
         image = column(better, self.x_adv)
         return self._replace(
@@ -110,7 +110,7 @@ class _Descent(NamedTuple):
         )
 
     def check(self, changed: Tensor, eps: Tensor, values: int) -> Self:
-        """The state after a checkpoint; ``changed`` (n,) is how many values the best points change."""
+        """The state after a checkpoint; ``changed`` (n,) is the number of values that the best points change."""
         sparser = changed < 0.95 * self.changed
         back = column(sparser, self.x_adv)
         return self._replace(

@@ -1,4 +1,4 @@
-"""Where decision-based attacks begin: an image that meets the goal already, however far away it is."""
+"""Starting points of decision-based attacks: images that meet the goal already, however far away."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -18,9 +18,9 @@ Fools = Callable[[Tensor, Tensor], Tensor]
 
 
 def needs_start(attack: Any) -> bool:
-    """Whether an attack can do nothing for an image until it has found a start that meets the goal.
+    """Whether an attack cannot begin on an image without a start that meets the goal.
 
-    An attack says so by its attribute ``needs_start``; one that is made of attacks needs a start if all of them do.
+    An attack declares this by its attribute ``needs_start``; a composed attack needs a start if all its parts do.
 
     Example:
         >>> from attacks import PGD, HopSkipJump, capped
@@ -32,7 +32,7 @@ def needs_start(attack: Any) -> bool:
 
 
 def takes_starts(attack: Any) -> bool:
-    """Whether an attack, or one of those it is made of, can be given images to start from.
+    """Whether an attack, or one it is composed of, accepts images to start from.
 
     Example:
         >>> from attacks import DDN, HopSkipJump, worst_case
@@ -44,10 +44,11 @@ def takes_starts(attack: Any) -> bool:
 
 
 def with_starts(attack: Any, starts: Tensor) -> Any:
-    """The attack with images to start from; one that needs none is returned unchanged.
+    """Give an attack images to start from; one that needs none is returned unchanged.
 
     Args:
-        attack: An attack of either kind. One that needs a start has a field ``starts``; those inside it are filled too.
+        attack: An attack of either kind. One that needs a start has a field ``starts``, which is filled in inner
+            attacks too.
         starts: Images (M, ...) in [0, 1].
 
     Example:
@@ -64,14 +65,14 @@ def with_starts(attack: Any, starts: Tensor) -> Any:
 
 
 def _parts(attack: Any) -> tuple[Any, ...]:
-    """The attacks that an attack is made of."""
+    """The attacks that an attack is composed of."""
     if isinstance(several := getattr(attack, "attacks", None), tuple):
         return several
     return (attack.attack,) if hasattr(attack, "attack") else ()
 
 
 def check_starts(starts: Tensor | None) -> None:
-    """Check the images that an attack is given to start from, before there are images to attack.
+    """Check the images given to an attack to start from, before the images to attack are known.
 
     Raises:
         ValueError: ``expected ..., got ...`` if they are not images.
@@ -86,7 +87,7 @@ def check_starts(starts: Tensor | None) -> None:
 
 
 def check_fit(starts: Tensor | None, x: Tensor) -> None:
-    """Check that the images to start from have the size of those to attack, (N, ...).
+    """Check that the images to start from have the same size as those to attack, (N, ...).
 
     Raises:
         ValueError: ``expected ..., got ...`` if they are not.
@@ -104,22 +105,22 @@ def check_fit(starts: Tensor | None, x: Tensor) -> None:
 def find_starts(
     fools: Fools, norm: Norm, x: Tensor, ids: Tensor, *, starts: Tensor | None, seed: int, draws: int
 ) -> tuple[Tensor, Tensor]:
-    """An image that meets the goal for each image: the nearest given one that does, or else the first drawn one.
+    """Find an image that meets the goal for each image: the nearest given one, or else the first random one.
 
-    For each image the given ones are tried in the order of their distance, up to the first that meets the goal; an
-    image that is among them is not tried for itself. What is drawn: see :func:`attacks.searches.patterns.pattern`.
+    For each image the given ones are tried in order of distance, up to the first that meets the goal; an image among
+    them is not tried for itself. For the random ones see :func:`attacks.searches.patterns.pattern`.
 
     Args:
-        fools: Asks the model whether candidates meet the goal.
-        norm: The norm in which the given images are near or far.
+        fools: Function that asks the model whether candidates meet the goal.
+        norm: The norm in which distances to the given images are measured.
         x: Clean images (n, ...).
         ids: Ids of the images (n,).
-        starts: The given images (M, ...); None: there are none.
+        starts: The given images (M, ...), or None.
         seed: The seed of the draws, which are numbered from 0.
-        draws: How many drawn images are tried for each image at most.
+        draws: Largest number of random images tried for each image.
 
     Returns:
-        A start for each image (n, ...), the clean image where there is none; and where there is one, bool (n,).
+        A start for each image (n, ...), the clean image if none was found; and where one was found, bool (n,).
 
     Example:
         >>> from attacks import L2
@@ -145,7 +146,7 @@ def find_starts(
 
 
 def why_none(drawn: int, starts: Tensor | None) -> str:
-    """Why nothing is known of an image for which no start was found.
+    """The message for an image for which no start was found.
 
     Example:
         >>> why_none(100, None)
@@ -156,20 +157,20 @@ def why_none(drawn: int, starts: Tensor | None) -> str:
 
 
 def hand_over(active: Survivors, started: Tensor, x_adv: Tensor, draws: int, starts: Tensor | None) -> Tensor:
-    """The result of an attack that needed a start.
+    """Assemble the result of an attack that needs starts.
 
     Args:
-        active: The images that were attacked.
-        started: Positions among them of those that had a start (m,).
-        x_adv: Their candidates (m, ...).
-        draws: As for :func:`find_starts`.
-        starts: As for :func:`find_starts`.
+        active: The images under attack.
+        started: Positions of the images that had a start (m,).
+        x_adv: Candidates for these images (m, ...).
+        draws: Number of random images, as for :func:`find_starts`.
+        starts: Given images, as for :func:`find_starts`.
 
     Returns:
         Candidates for the whole batch (N, ...).
 
     Raises:
-        AttackError: There was no start for some of the images.
+        AttackError: If there was no start for some of the images.
 
     Example:
         >>> from attacks import Linf, Untargeted
@@ -187,10 +188,10 @@ def hand_over(active: Survivors, started: Tensor, x_adv: Tensor, draws: int, sta
 
 
 def _nearest_first(norm: Norm, x: Tensor, found: Tensor, starts: Tensor | None) -> Iterator[tuple[Tensor, Tensor]]:
-    """The given images in the order of their distance from each image (n, ...), as long as it is not ``found``.
+    """Yield the given images in order of distance from each image (n, ...), until it is ``found``.
 
     Yields:
-        Given images (m, ...), and the rows (m,) of the images they are to be tried for.
+        Given images (m, ...), and the rows (m,) of the images to try them for.
     """
     if starts is None or not len(x):
         return

@@ -1,4 +1,4 @@
-"""Descent in L0: values that promise most take the places of those that do least, ever fewer at a time."""
+"""Descent in L0: the most promising values replace the least effective changes, ever fewer at a time."""
 
 import torch
 from torch import Tensor
@@ -12,7 +12,7 @@ from attacks.searches.momentum import accumulate
 from attacks.searches.track import Survivors
 
 LEAST, MOST = 0.3, 1.0
-"""Share of the changed values that a kick exchanges: between these, small ones as likely as large ones."""
+"""Range of the fraction of changed values that a kick exchanges, log-uniform."""
 _TINY = 1e-30
 
 
@@ -28,18 +28,17 @@ def descend(
 ) -> None:
     """Exchange changed values for others along the gradient, with momentum.
 
-    If the loss were linear, the best point would have the ``eps`` values changed that gain most, each moved to an end
-    of [0, 1]. A step goes there as far as a number of moves reaches: the values that promise most are moved to their
-    ends, and those whose change does least go back to the clean image. The first step has a share of ``eps`` for its
-    moves, the last a single one.
+    If the loss were linear, the best point would change the ``eps`` values with the largest gain, each to 0 or 1. A
+    step goes in that direction with a limited number of moves: the most promising values are moved to 0 or 1, and the
+    least effective changes are undone. The first step makes a fraction of ``eps`` moves, the last a single one.
 
     Args:
-        active: The images, their budgets, and the aim that is descended.
-        best: Keeps the points with the lowest margin.
-        x_adv: Where to start (n, ...).
+        active: The images, their budgets, and the aim to descend.
+        best: Store of the points with the lowest margin.
+        x_adv: Starting points (n, ...).
         loss: The loss of the aim.
         steps: Number of gradient steps.
-        share: Moves of the first step, as a share of ``eps``.
+        share: Number of moves in the first step, as a fraction of ``eps``.
         decay: Weight of the earlier gradients.
     """
     sum_ = torch.zeros_like(x_adv)
@@ -55,7 +54,7 @@ def descend(
 
 
 def exchanged(active: Survivors, x_adv: Tensor, gradient: Tensor, moves: Tensor) -> Tensor:
-    """Points (n, ...) after at most ``moves`` (n,) values have been moved against a gradient.
+    """Points (n, ...) after moving at most ``moves`` (n,) values against a gradient.
 
     Example:
         >>> from attacks import L0, Untargeted
@@ -74,7 +73,7 @@ def exchanged(active: Survivors, x_adv: Tensor, gradient: Tensor, moves: Tensor)
 
 
 def kick(active: Survivors, x_adv: Tensor, seed: int) -> Tensor:
-    """Points (n, ...) with some of their changed values put back, and as many others changed: all at random.
+    """Points (n, ...) with some changed values, chosen at random, restored, and as many others changed.
 
     Example:
         >>> from attacks import L0, Untargeted
@@ -89,15 +88,16 @@ def kick(active: Survivors, x_adv: Tensor, seed: int) -> Tensor:
 
 
 def replaced(active: Survivors, x_adv: Tensor, random: Tensor, ends: Tensor, count: Tensor) -> Tensor:
-    """Points (n, ...) with other values changed than before.
+    """Points (n, ...) with different values changed than before.
 
     Args:
         active: The images and their budgets.
         x_adv: The points (n, ...), within the budgets.
-        random: A number above 0 for each value (n, ...): the largest of the changed ones are put back, the largest of
-            the others are changed.
-        ends: What those are changed to (n, ...).
-        count: How many are changed (n,), at most ``eps``; as many are put back, or fewer where ``eps`` was not spent.
+        random: A number above 0 for each value (n, ...): the largest among changed values are restored, the largest
+            among the others are changed.
+        ends: New values of those changed (n, ...).
+        count: Number of values to change (n,), at most ``eps``; as many are restored, or fewer if ``eps`` was not
+            spent.
     """
     changed, most = x_adv != active.x, active.eps.floor()
     entering = active.norm.project(torch.where(changed, 0, random), torch.minimum(count, most)) > 0
@@ -107,8 +107,8 @@ def replaced(active: Survivors, x_adv: Tensor, random: Tensor, ends: Tensor, cou
 
 
 def values_and_ends(x: Tensor, seed: int, ids: Tensor, draw: int) -> tuple[Tensor, Tensor]:
-    """A random number above 0 for each value of images (n, ...), and a random end of [0, 1] where it is not yet."""
+    """A random number above 0 for each value of images (n, ...), and a random one of 0 and 1 that it is not yet."""
     random = uniform(seed, ids, draw, x.shape[1:])
-    # The last of the 24 bits, which has no part in the order of the numbers.
+    # Uses the last of the 24 bits, which does not affect the order of the numbers.
     upper = ((random * 2**24).int() & 1).bool()
     return random.to(x) + 2.0**-25, (upper ^ (x == upper)).to(x)

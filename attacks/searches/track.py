@@ -19,23 +19,23 @@ from attacks.queries.inputs import clean_logits
 from attacks.searches.nearest import Nearest
 
 AT_ONCE = 2**20
-"""About how many values of images go through the model at a time, where several copies of each image do."""
+"""Approximate number of image values per pass when several copies of each image are evaluated."""
 
 
 class Survivors:
     """The images of a batch that are not fooled yet.
 
-    Images leave the batch the moment they are fooled (those that meet the goal unchanged at once), so no more
-    passes are spent on them.
+    Images leave the batch as soon as they are fooled (those that meet the goal unchanged leave immediately), so that no
+    more passes are spent on them.
 
     Args:
         model: Images in [0, 1] -> logits.
         x: Images (N, ...), in [0, 1].
-        goal: What counts as fooled.
+        goal: Success criterion for these images.
         norm: The norm in which ``eps`` is measured.
         eps: Largest allowed size, a number or (N,); None: no bound.
-        logits: The model's logits of ``x`` (N, C), where they are known and everything has been checked; None: the
-            model is asked.
+        logits: The model's logits of ``x`` (N, C), if known and all arguments have been checked; None: the model is
+            queried.
 
     Raises:
         ValueError: As :func:`attacks.queries.inputs.clean_logits` does.
@@ -49,7 +49,7 @@ class Survivors:
     """
 
     model: Model
-    """Images in [0, 1] -> logits; what a mask of the norm does not let change is undone before, see `confined`."""
+    """Images in [0, 1] -> logits; changes outside a mask of the norm are undone first, see `confined`."""
     norm: Norm
     """The norm in which the budgets are measured."""
     x: Tensor
@@ -57,21 +57,21 @@ class Survivors:
     goal: Goal
     """The survivors' goal."""
     aim: Goal
-    """What is descended to meet the goal: the goal itself, or one that implies it."""
+    """The objective descended to meet the goal: the goal itself, or one that implies it."""
     eps: Tensor
     """The survivors' budgets (n,)."""
     rows: Tensor
     """The survivors' rows in the whole batch (n,)."""
     found: Tensor
-    """For the whole batch: the fooling image where there is one, else the latest candidate."""
+    """For the whole batch: the adversarial image where there is one, else the latest candidate."""
     fooled: Tensor
-    """For the whole batch: whether the goal is met there, bool (N,)."""
+    """For the whole batch: whether the image found meets the goal, bool (N,)."""
     logits: Tensor
     """The model's logits of the clean images of the whole batch (N, C)."""
     precision: Precision
     """The precision of the survivors' gradients."""
     owner: Tensor | None
-    """Where several copies of each image are tried at once, the place of each one's image (n,); else None."""
+    """Position of each copy's image (n,) if several copies of each image are tried at once; else None."""
     _ball: Ball | None
 
     def __init__(
@@ -106,9 +106,9 @@ class Survivors:
         *,
         logits: Tensor | None = None,
     ) -> Self:
-        """The survivors of an attack, in its norm and with gradients of the precision that it declares.
+        """The survivors of an attack, in its norm and with gradients of its declared precision.
 
-        The other arguments are those of its call. An attack that declares no ``precision`` takes exact gradients.
+        The other arguments are those of its call. An attack that declares no ``precision`` gets exact gradients.
         """
         active = cls(model, x, goal, attack.norm, eps, logits=logits)
         active.precision = getattr(attack, "precision", "exact")
@@ -124,29 +124,29 @@ class Survivors:
         Args:
             x_adv: Candidates (n, ...).
             loss: Logits (n, C), aim -> (n,).
-            aim: The aim whose loss it is; None: the survivors' own.
+            aim: The aim of the loss; None: the survivors' own.
         """
         return slope(self.model, x_adv, self.goal, loss, aim=aim or self.aim, precision=self.precision)
 
     def retire(self, x_adv: Tensor, fooled: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
-        """Take out the images that are fooled.
+        """Remove the images that are fooled.
 
         Args:
             x_adv: Candidates of the survivors (n, ...).
             fooled: Which of them meet the goal, bool (n,).
-            *state: More tensors with a row for each survivor.
+            *state: Further tensors with one row per survivor.
 
         Returns:
-            ``x_adv`` and ``state``, without the rows of those taken out.
+            ``x_adv`` and ``state``, without the rows of the images removed.
         """
         stay = self.take_out(x_adv, fooled)
         return (x_adv, *state) if stay is None else (x_adv[stay], *(tensor[stay] for tensor in state))
 
     def take_out(self, x_adv: Tensor, fooled: Tensor) -> Tensor | None:
-        """What :meth:`retire` does, for an attack that keeps its state in a record with a method ``select``.
+        """Like :meth:`retire`, for an attack that keeps its state in a record with a method ``select``.
 
         Returns:
-            Positions, among the survivors so far, of those that stay (m,); None: all do.
+            Positions, among the survivors so far, of those that stay (m,); None if all do.
         """
         if self._stay or not bool(fooled.any()):
             return None
@@ -164,22 +164,22 @@ class Survivors:
 
     @property
     def farthest(self) -> Tensor:
-        """How far away a candidate may be (n,): at most ``eps``, and no further than the farthest point of [0, 1]."""
+        """Largest distance of a candidate (n,): at most ``eps``, and no further than the farthest point of [0, 1]."""
         return torch.minimum(self.norm.measure(torch.maximum(self.x, 1 - self.x)), self.eps)
 
     def widened(self, times: float) -> Self:
-        """The same images, budgets ``times`` as large. None leaves: a candidate beyond its budget is no result yet."""
+        """The same images with budgets ``times`` as large. None leaves: candidates beyond the budget do not count."""
         return self.within(times * self.eps)
 
     def within(self, eps: Tensor) -> Self:
-        """The same images, with other budgets (n,). None leaves."""
+        """The same images with other budgets (n,). None leaves."""
         other = copy(self)
         other.eps, other._stay, other._ball = eps, True, None
         return other
 
     @contextmanager
     def only(self, some: Tensor) -> Iterator[Self]:
-        """Some of the images, bool (n,), for a while; what leaves these leaves here."""
+        """A context with some of the images, bool (n,); images that leave there leave here too."""
         part = copy(self)
         part._keep(some.nonzero().squeeze(1))
         before = part.rows
@@ -188,13 +188,13 @@ class Survivors:
         self._keep((~torch.isin(self.rows, left)).nonzero().squeeze(1))
 
     def parts(self, count: int) -> Iterator[Self]:
-        """The images in turn, as few at a time as ``count`` copies of them fill a batch; what leaves these leaves."""
+        """Yield the images in parts whose ``count`` copies fill a batch; images that leave a part leave here too."""
         for rows in torch.split(self.rows, max(1, AT_ONCE // (count * self.x[:1].numel() or 1))):
             with self.only(torch.isin(self.rows, rows)) as part:
                 yield part
 
     def copies(self, count: int) -> Self:
-        """``count`` copies of each image, side by side, all of which leave once one of them is fooled."""
+        """``count`` copies of each image, side by side; all of them leave once one is fooled."""
         crowd, owner = copy(self), torch.arange(len(self), device=self.rows.device).repeat_interleave(count)
         crowd.logits, crowd.found = self.logits[self.rows][owner], self.x[owner]
         crowd._keep(owner)
@@ -203,15 +203,15 @@ class Survivors:
         return crowd
 
     def give_up(self, hopeless: Tensor, x_adv: Tensor) -> None:
-        """Leave images out of all further work: bool (n,), with the best candidates (n, ...) there are."""
+        """Exclude ``hopeless`` images, bool (n,), from all further work, with their best candidates (n, ...)."""
         self.found[self.rows[hopeless]] = x_adv[hopeless]
         self._keep((~hopeless).nonzero().squeeze(1))
 
     def finish(self, last: Tensor | Nearest) -> Tensor:
-        """Put the last candidates (n, ...), or the nearest found, in their places and return the whole batch (N, ...).
+        """Insert the last candidates (n, ...), or the nearest found, and return the whole batch (N, ...).
 
-        Where the nearest were judged by another form of the model, the model itself is asked about them, and an image
-        on which it disagrees is attacked again without that form.
+        If the nearest were judged by another form of the model, the model itself is queried with them, and an image on
+        which it disagrees is attacked again without that form.
         """
         if isinstance(last, Nearest):
             self._confirm(last)
@@ -227,7 +227,7 @@ class Survivors:
         if not len(rows):
             return
         goal = self.goal.select(rows)
-        # A goal that was met with some slack is met without any: that is what the slack is for.
+        # A goal met with slack is also met without it: that is the purpose of the slack.
         wrong = ~(goal.margin(forward(self.model, best.x_adv[rows], goal)) < 0)
         if bool(wrong.any()):
             eps = None if bool(self.eps.isinf().any()) else self.eps[rows[wrong]]

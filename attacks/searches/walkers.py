@@ -1,4 +1,4 @@
-"""Candidates that walk downhill side by side, several for each image, and breed."""
+"""Populations of candidates that descend side by side, several per image, and are recombined."""
 
 import torch
 from torch import Tensor
@@ -11,26 +11,26 @@ from attacks.searches.momentum import accumulate
 from attacks.searches.track import Survivors
 
 FAR, NEAR, LAST = 0.6, 0.1, 0.002
-"""Lengths of steps as fractions of ``eps``: the first of a walk from anywhere, the first of a child's, and the last."""
+"""Step lengths as fractions of ``eps``: first step of a walk from anywhere, first step of a child, last step."""
 DECAY = 0.75
 """Weight of the earlier gradients in the direction of a step."""
 LEAST, MOST = 0.001, 0.05
-"""Share of a child's values that mutate: between these, small ones as likely as large ones."""
+"""Range of the fraction of a child's values that mutate, log-uniform."""
 REACH = 4
-"""The most places between partners, in the ring of an image's walkers."""
+"""Largest distance between partners in the ring of an image's walkers."""
 PARTNERED = 0.9
-"""Share of the children that have two parents."""
+"""Fraction of the children that have two parents."""
 
 
 class Walkers:
     """Candidates of the active images, W for each, and the aim that each of them descends.
 
-    An image one of whose walkers meets the goal leaves with all of them.
+    If one of an image's walkers meets the goal, the image leaves with all of its walkers.
 
     Args:
-        active: The images that are to be fooled.
-        ways: Ways to meet their goal.
-        which: The way that each walker tries, its place in ``ways``, int64 (n, W).
+        active: The images to be fooled.
+        ways: Ways to meet the goal.
+        which: Index in ``ways`` of the way that each walker tries, int64 (n, W).
 
     Example:
         >>> from attacks import Linf, Untargeted
@@ -44,11 +44,11 @@ class Walkers:
     """
 
     ways: Ways
-    """Ways to meet the goal; their rows are images."""
+    """Ways to meet the goal, one row per image."""
     x_adv: Tensor
     """The best point of each walker (n, W, ...)."""
     margin: Tensor
-    """The margin of each walker's aim at that point (n, W)."""
+    """The margin of each walker's aim at its best point (n, W)."""
 
     def __init__(self, active: Survivors, ways: Ways, which: Tensor) -> None:
         self.ways, self._active, self._which = ways, active, which
@@ -68,7 +68,7 @@ class Walkers:
         return self.margin.mean(1)
 
     def walk(self, start: Tensor, steps: int, first: float = NEAR, last: float = LAST) -> None:
-        """Go downhill from ``start`` (n, W, ...); walkers that find better points move there, fooled images leave."""
+        """Descend from ``start`` (n, W, ...); walkers that find better points move there, fooled images leave."""
         if not len(start):
             return
         x_adv, lowest = self._descend(start.flatten(0, 1), steps, first, last)
@@ -79,7 +79,7 @@ class Walkers:
         self.leave(self.lowest() == -torch.inf)
 
     def leave(self, done: Tensor) -> None:
-        """Take out the images that are ``done``, bool (n,), with the best point that was found for each."""
+        """Remove the images that are ``done``, bool (n,), keeping the best point found for each."""
         if bool(done.any()):
             self._active.give_up(done, self.best())
             rows = (~done).nonzero().squeeze(1)
@@ -87,11 +87,11 @@ class Walkers:
             self._which, self.x_adv, self.margin = self._which[rows], self.x_adv[rows], self.margin[rows]
 
     def children(self, seed: int) -> Tensor:
-        """A child of each walker (n, W, ...), which has any share of its values, here and there, from a partner.
+        """A child of each walker (n, W, ...), which takes a random subset of its values from a partner.
 
-        The partner is the better of two random walkers that stand near in the ring, so that what one has found spreads
-        slowly, and the others go on finding something else. Then a few values mutate: they take those of a random
-        corner of the budget.
+        The partner is the better of two random walkers that are near in the ring, so that what one has found spreads
+        slowly while the others keep exploring. Then a few values mutate: they take those of a random corner of the
+        budget.
         """
         active, (count, *shape) = self._active, self.x_adv.shape[1:]
         numbers = uniform(seed, active.goal.ids, 0, (5, count)).to(self.x_adv)
@@ -109,9 +109,9 @@ class Walkers:
         return self.x_adv[torch.arange(len(which), device=which.device).unsqueeze(1), which]
 
     def _descend(self, x_adv: Tensor, steps: int, first: float, last: float) -> tuple[Tensor, Tensor]:
-        """From ``x_adv`` (n * W, ...), the lowest points of the ways and their margins, -inf where the goal is met."""
+        """Descend from ``x_adv`` (n * W, ...) to the lowest points; their margins are -inf where the goal is met."""
         active = self._active
-        # The row of the image of each walker.
+        # The image row of each walker.
         owner = torch.arange(len(active), device=x_adv.device).repeat_interleave(self._which.shape[1])
         x, goal, eps = active.x[owner], active.goal.select(owner), active.eps[owner]
         aim = self.ways.of(owner, self._which.flatten())

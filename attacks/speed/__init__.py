@@ -1,1 +1,1 @@
-"""Faster forms of a network: made, tried, and made anew when the network changes."""
+"""Faster forms of a network: built, tested, and rebuilt when the network changes."""

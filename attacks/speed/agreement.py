@@ -1,4 +1,4 @@
-"""Whether a faster form of a network says what the network says."""
+"""Whether a faster form of a network agrees with the network."""
 
 import random
 import sys
@@ -12,16 +12,16 @@ from attacks.queries.answers import ask
 from attacks.speed.folding import EXACT, FORMS
 
 TOLERANCE = {"folded": 1e-3, "channels_last": 1e-3, "bfloat16": 0.2}
-"""By how much the logits of each form may differ from the network's, as a share of the largest."""
+"""Largest difference of each form's logits from the network's, as a fraction of the largest logit."""
 GRADIENT_TOLERANCE = 0.5
-"""By how much gradients of a form of float32 may differ, as a share of their length: rounding alone switches some ReLUs
-and maxima, a tenth of the gradient of a deep network with random weights. Those of half precision may be anything."""
+"""Largest difference of a float32 form's gradients, as a fraction of their length: rounding alone switches some ReLUs
+and maxima, a tenth of the gradient of a deep network with random weights. Half-precision gradients are not checked."""
 FEW = 4
-"""Images on which a form is tried."""
+"""Number of images on which a form is tested."""
 
 
 def agree(answers: Tensor, logits: Tensor, form: str) -> bool:
-    """Whether answers (N, C) are the network's ``logits`` (N, C), as nearly as those of a form can be.
+    """Whether answers (N, C) match the network's ``logits`` (N, C) within the tolerance of a form.
 
     Example:
         >>> agree(torch.tensor([[9.995, 0.0]]), torch.tensor([[10.0, 0.0]]), "folded")
@@ -31,16 +31,16 @@ def agree(answers: Tensor, logits: Tensor, form: str) -> bool:
 
 
 def stands_in(found: Model, network: Model, images: Tensor, form: str) -> bool:
-    """Whether a form can stand in for its network, as far as a few images can tell.
+    """Whether a form can replace its network, as far as a few images can show.
 
-    Both are asked about the images together and about one alone, and for gradients, since the code of a network may do
-    something else in each of these cases. A network that draws random numbers on its way has no form.
+    Both are queried with the images together and with one alone, and for gradients, since a network's code may behave
+    differently in each of these cases. A network that draws random numbers has no form.
 
     Args:
         found: The network in the form.
         network: Images -> logits.
-        images: (N, ...), of which the first `FEW` are used.
-        form: One of :data:`attacks.speed.folding.FORMS`, but not the first.
+        images: Images (N, ...), of which the first `FEW` are used.
+        form: One of :data:`attacks.speed.folding.FORMS`, except the first.
 
     Example:
         >>> stands_in(lambda x: 2 * x, lambda x: x + x.detach(), torch.rand(2, 3), "folded")
@@ -53,7 +53,7 @@ def stands_in(found: Model, network: Model, images: Tensor, form: str) -> bool:
         if _drawn(images.device) != drawn:
             return False
         *others, slope = _answers(found, images)
-    except Exception:  # the code of a network may do anything when it is run in another way
+    except Exception:  # a network's code may do anything when run in another way
         return False
     if not all(agree(*pair, form) for pair in zip(others, logits, strict=True)):
         return False
@@ -62,9 +62,9 @@ def stands_in(found: Model, network: Model, images: Tensor, form: str) -> bool:
 
 
 def _answers(model: Model, images: Tensor) -> tuple[Tensor, ...]:
-    """Logits of the images, of the first alone and of the first two when a gradient follows; and that gradient."""
+    """Logits of the images, of the first one alone and of the first two when a gradient follows; and that gradient."""
     with torch.inference_mode(False):
-        images = images.clone()  # one made in inference mode can take no part in a graph
+        images = images.clone()  # an inference tensor cannot be part of a graph
         with torch.no_grad():
             together = ask(model, images)
             alone = ask(model, images[:1]) if len(images) > 1 else together
@@ -77,12 +77,12 @@ def _answers(model: Model, images: Tensor) -> tuple[Tensor, ...]:
 
 
 def _drawn(device: torch.device) -> tuple[Any, ...]:
-    """The states of all generators of random numbers that anybody shares."""
+    """The states of all global random generators."""
     states = [random.getstate(), torch.get_rng_state().tolist()]
     if device.type == "cuda":
         states.append(torch.cuda.get_rng_state(device).tolist())
     if (numpy := sys.modules.get("numpy")) is not None:
         states.append(
             [*map(str, numpy.random.get_state())]
-        )  # of its words the middle is left out, not its place in them
+        )  # omits the middle of its state words, but not the position in them
     return tuple(states)

@@ -1,4 +1,4 @@
-"""Calls of torch's functions with a network's own weights, read as the layers that they stand for."""
+"""Calls of torch's functions with a network's own weights, read as equivalent layers."""
 
 from operator import attrgetter
 from typing import Any
@@ -11,18 +11,18 @@ _NORM = ("input", "running_mean", "running_var", "weight", "bias", "training", "
 
 
 def arguments(node: fx.Node, names: tuple[str, ...], **defaults: Any) -> dict[str, Any]:
-    """The arguments of a call by their names.
+    """The arguments of a call, by name.
 
     Args:
-        node: A step that calls a function.
-        names: Names of the function's parameters, in their order.
-        defaults: Values of the parameters that need not be given.
+        node: Node that calls a function.
+        names: Names of the function's parameters, in order.
+        defaults: Default values of optional parameters.
     """
     return defaults | dict(zip(names, node.args, strict=False)) | node.kwargs
 
 
 def called_convolution(traced: fx.GraphModule, node: fx.Node) -> nn.Conv2d | None:
-    """The layer for a step that calls :func:`torch.nn.functional.conv2d`; None if it does something else."""
+    """The layer equivalent to a call of :func:`torch.nn.functional.conv2d`; None if the step does something else."""
     if node.op != "call_function" or node.target is not functional.conv2d:
         return None
     given = arguments(node, _CONV2D, bias=None, stride=1, padding=0, dilation=1, groups=1)
@@ -54,9 +54,9 @@ def convolution(weight: Tensor, bias: Tensor | None, **settings: Any) -> nn.Conv
 
 
 def called_norm(traced: fx.GraphModule, node: fx.Node) -> nn.BatchNorm2d | None:
-    """The layer for a step that calls :func:`torch.nn.functional.batch_norm` in eval mode; None for anything else.
+    """The layer equivalent to a call of :func:`torch.nn.functional.batch_norm` in eval mode; None for anything else.
 
-    It is of images, whatever the step normalises.
+    It is a two-dimensional one, whatever the step normalises.
     """
     if node.op != "call_function" or node.target is not functional.batch_norm:
         return None
@@ -76,9 +76,9 @@ def called_norm(traced: fx.GraphModule, node: fx.Node) -> nn.BatchNorm2d | None:
 def _weights(
     traced: fx.GraphModule, node: fx.Node, given: dict[str, Any], names: tuple[str, ...]
 ) -> dict[str, Tensor | None] | None:
-    """The tensors that a call is given under these names; None if any of them, or another argument, is computed.
+    """The tensors passed to a call under these names; None if any of them, or another argument, is computed.
 
-    They and the image are taken out of ``given``.
+    They and the image are removed from ``given``.
     """
     image, nodes = given.pop("input", None), {name: given.pop(name) for name in names}
     if image is not node.all_input_nodes[0] or any(isinstance(each, fx.Node) for each in given.values()):

@@ -1,4 +1,4 @@
-"""Networks rewritten to give the same answers with less work: layers folded, another layout, another precision."""
+"""Networks rewritten to give the same answers faster: folded layers, another memory layout, another precision."""
 
 import copy
 from collections import Counter
@@ -20,9 +20,9 @@ from attacks.speed.tracing import drop, normalises, trace
 from attacks.speed.watch import reach
 
 FORMS = ("plain", "folded", "channels_last", "bfloat16")
-"""From the network as it is to the one changed most; each is the one before with one thing more."""
+"""Forms from the unchanged network to the most changed one; each adds one change to the previous one."""
 EXACT = "channels_last"
-"""The one changed most of those whose answers differ from the network's by the rounding of float32 alone."""
+"""The most changed form whose answers differ from the network's only by float32 rounding."""
 
 
 def milder(form: str, other: str) -> str:
@@ -36,14 +36,14 @@ def milder(form: str, other: str) -> str:
 
 
 def rewritten(module: nn.Module, form: str) -> nn.Module | None:
-    """A copy of a network in another form; None if no part of it can be followed.
+    """A copy of a network in another form; None if no part of it can be traced.
 
-    The network is followed by :mod:`torch.fx`. Where that cannot be done (its code looks at values or shapes), its
-    parts are followed one by one, and what cannot be followed stays as it is. What depends on more than the images may
-    be followed wrongly: :func:`attacks.speed.agreement.stands_in` finds that out.
+    The network is traced by :mod:`torch.fx`. If that fails (its code looks at values or shapes), its parts are traced
+    one by one, and those that cannot be traced stay unchanged. Code that depends on more than the images may be traced
+    wrongly, which :func:`attacks.speed.agreement.stands_in` detects.
 
     Args:
-        module: In eval mode; it is left as it is.
+        module: Network in eval mode, which is left unchanged.
         form: One of :data:`FORMS`, but not the first.
 
     Example:
@@ -54,7 +54,7 @@ def rewritten(module: nn.Module, form: str) -> nn.Module | None:
         >>> bool((lean(x) - net(x)).abs().max() < 1e-5)
         True
     """
-    # The code of a network may do anything when it is copied, or is given no tensors.
+    # A network's code may do anything when it is copied, or not given tensors.
     with suppress(Exception), torch.inference_mode(False):
         return _rewritten(_copy(module).requires_grad_(False), form)
     return None
@@ -64,10 +64,10 @@ def _copy(module: nn.Module) -> nn.Module:
     """A copy that shares no module and no tensor with the original.
 
     Raises:
-        ValueError: It shares one after all: what stands around a network may hand the copying through to it.
+        ValueError: If it shares one after all: a wrapper may forward the copying to the network inside.
     """
     found = copy.deepcopy(module)
-    same = type(found) is type(module) or isinstance(module, fx.GraphModule)  # each of these has a class of its own
+    same = type(found) is type(module) or isinstance(module, fx.GraphModule)  # each GraphModule has its own class
     if not same or not _pieces(found).isdisjoint(_pieces(module)):
         raise ValueError("expected a network whose copy shares nothing with it, got another")
     return found
@@ -80,11 +80,11 @@ def _pieces(module: nn.Module) -> set[int]:
 
 
 def _rewritten(module: nn.Module, form: str) -> nn.Module | None:
-    """The network in another form, made of the module itself; None if no part of it can be followed."""
+    """The network in another form, made from the module itself; None if no part of it can be traced."""
     if next(module.parameters(), None) is None:
         return None
     try:
-        traced = trace(copy.deepcopy(module))  # following it may leave something behind in it
+        traced = trace(copy.deepcopy(module))  # tracing may leave something behind in it
     except Exception:
         return _by_parts(module, form)
     absorb_padding(traced)
@@ -100,7 +100,7 @@ def _by_parts(module: nn.Module, form: str) -> nn.Module | None:
 
 
 def _fold(traced: fx.GraphModule) -> None:
-    """Fold every batch norm that follows a layer of its own into it."""
+    """Fold every batch norm into the layer before it, if nothing else uses that layer."""
     used = Counter(node.target for node in traced.graph.nodes if node.op == "call_module")
     used.update(str(node.target).rpartition(".")[0] for node in traced.graph.nodes if node.op == "get_attr")
     for node in list(traced.graph.nodes):
@@ -127,7 +127,7 @@ def _fold(traced: fx.GraphModule) -> None:
 
 
 def _norm(traced: fx.GraphModule, node: fx.Node) -> _BatchNorm | None:
-    """The batch norm that a step is; None if it is something else, or more."""
+    """The batch norm of a step; None if the step is something else, or more than that."""
     if node.op == "call_function":
         return called_norm(traced, node)
     layer = traced.get_submodule(str(node.target)) if node.op == "call_module" else None
@@ -135,7 +135,7 @@ def _norm(traced: fx.GraphModule, node: fx.Node) -> _BatchNorm | None:
 
 
 class _Lean(nn.Module):
-    """A network, or a part of one, whose images have their channels last in memory, and perhaps half the bits."""
+    """A network, or a part of one, whose images have channels last in memory, and possibly half precision."""
 
     def __init__(self, traced: fx.GraphModule, dtype: torch.dtype) -> None:
         super().__init__()
@@ -144,7 +144,7 @@ class _Lean(nn.Module):
             _keep_exact(self.body)
 
     def forward(self, x: Tensor, *others: Any, **options: Any) -> Tensor:
-        """As the network does, in its dtype."""
+        """Call the network in its own dtype."""
         found = self.body(*map(self._laid_out, (x, *others)), **options)
         return (found if isinstance(found, Tensor) else read_logits(found, len(x))).to(x.dtype)
 
@@ -155,10 +155,10 @@ class _Lean(nn.Module):
 
 
 def _keep_exact(traced: fx.GraphModule) -> None:
-    """Let some layers of a network in half precision compute in float32.
+    """Keep some layers of a half-precision network in float32.
 
-    A last linear layer, because rounded logits would tie; and depthwise convolutions with a stride, whose gradients
-    take five to twenty times as long in bfloat16.
+    These are a last linear layer, because rounded logits would tie, and depthwise convolutions with a stride, whose
+    gradients take five to twenty times as long in bfloat16.
     """
     graph, last = traced.graph, traced.graph.output_node().args[0]
     for node in list(graph.nodes):

@@ -1,4 +1,4 @@
-"""The faster forms of a network: made of it as it is, tried before they are used, and forgotten when it changes."""
+"""The faster forms of a network: built from its current state, tested before use, and dropped when it changes."""
 
 from contextlib import suppress
 
@@ -19,7 +19,7 @@ class Forms:
         network: Images in [0, 1] -> logits.
 
     Raises:
-        ValueError: A batch norm is in training mode.
+        ValueError: If a batch norm is in training mode.
 
     Example:
         >>> net = nn.Sequential(nn.Flatten(), nn.Linear(12, 5)).eval()
@@ -33,40 +33,40 @@ class Forms:
     """
 
     images: Tensor | None
-    """Images (N, ...) to try forms on; None: there are none yet, and a form is believed untried."""
+    """Images (N, ...) to test forms on; None: there are none yet, and forms are trusted untested."""
 
     def __init__(self, network: nn.Module) -> None:
         self._network, self.images = network, None
         self._logits: Tensor | None = None
         self._fickle = False
-        """Whether the network is changed by being asked: then it has no forms."""
+        """Whether queries change the network, which then has no forms."""
         self._vain = False
-        """Whether a form was made anew the last time and did not get any better by that."""
+        """Whether the last rebuild of a form did not improve it."""
         self._look_up()
 
     def learn(self, images: Tensor, logits: Tensor) -> None:
-        """Be told what the network has just said (N, C) of images (N, ...): an attack begins."""
+        """Record the network's current logits (N, C) of images (N, ...), as an attack begins."""
         self._follow()
         self.images, self._logits = images, logits
         self._found.clear()
 
     def make(self, form: str) -> nn.Module | None:
-        """The network in a form, tried or not; None if it cannot be brought into it."""
+        """The network in a form, tested or not; None if it cannot be converted."""
         if form not in self._made:
             self._made[form] = rewritten(self._network, form) if can_change(self._network) else None
         return self._made[form]
 
     def get(self, form: str) -> nn.Module | None:
-        """The network in a form, if it has one that says what the network says.
+        """The network in a form, if it has one that agrees with the network.
 
         Raises:
-            ValueError: A batch norm is in training mode.
+            ValueError: If a batch norm is in training mode.
         """
         self._follow()
         if form not in self._found:
             holds = self._holds(form)
             known = self._logits is not None
-            if known and not holds and not self._vain:  # perhaps the network has changed and left no trace
+            if known and not holds and not self._vain:  # the network may have changed without a trace
                 self._look_up()
                 holds = self._holds(form)
                 self._vain = not holds
@@ -74,50 +74,50 @@ class Forms:
         return self._found[form]
 
     def _follow(self) -> None:
-        """Forget what was made of the network as it was."""
+        """Drop the forms built from an earlier state of the network."""
         if not self._fickle and self._watch.changed():
             self._look_up()
             self._logits, self._vain = None, False
 
     def _look_up(self) -> None:
-        """Begin with the network as it is."""
+        """Start from the current state of the network."""
         check_mode(self._network)
         self._watch = Watch(self._network)
         self._made = dict[str, nn.Module | None]()
         self._proven, self._found = set[str](), dict[str, nn.Module | None]()
 
     def _holds(self, form: str) -> bool:
-        """Whether the network in a form says what the network says, as far as is known of it."""
+        """Whether a form agrees with the network, as far as is known."""
         found = None if self._fickle else self.make(form)
         if found is None or self.images is None:
             return found is not None
         if form not in self._proven:
-            # Half precision may be so far away that only the form before it shows whether the code was followed.
+            # Half precision may be so far off that only the previous form shows whether the code was traced correctly.
             if form == FORMS[-1] and not self._holds(EXACT):
                 return False
             alike = stands_in(found, self._network, self.images, form)
-            # What a mere pass changes may be what the next answer depends on.
+            # The next answer may depend on state that a mere pass changes.
             self._fickle = self._watch.changed()
             if self._fickle or not alike:
                 return False
             self._proven.add(form)
         if self._logits is None:
             return True
-        # So too in each attack, but on the first image alone: a form of float32 takes longer.
+        # The same in each attack, but only on the first image: a float32 form takes longer.
         first = 1 if form == FORMS[-1] else 0
         parts = ((EXACT, self.images[:first], self._logits[:first]), (form, self.images[first:], self._logits[first:]))
         return all(self._repeats(*part) for part in parts if len(part[1]))
 
     def _repeats(self, form: str, images: Tensor, logits: Tensor) -> bool:
-        """Whether a form says of some images (n, ...) what the network said (n, C)."""
-        with suppress(Exception), torch.no_grad():  # the code of a network may do anything when it is run another way
+        """Whether a form's logits of some images (n, ...) match the network's (n, C)."""
+        with suppress(Exception), torch.no_grad():  # a network's code may do anything when run in another way
             found = self.make(form)
             return found is not None and agree(ask(found, images), logits, form)
         return False
 
 
 def can_change(network: nn.Module) -> bool:
-    """Whether a network is of float32 throughout, and nothing but the code of its classes decides what it says.
+    """Whether a network is float32 throughout, and its outputs depend on nothing but the code of its classes.
 
     Example:
         >>> can_change(nn.Linear(3, 2)), can_change(torch.compile(nn.Linear(3, 2)))

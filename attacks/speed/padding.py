@@ -1,4 +1,4 @@
-"""Zeros that a network puts around images before a convolution, put there by the convolution itself."""
+"""Zero padding before convolutions, moved into the convolutions themselves."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -16,13 +16,13 @@ _PAD = ("input", "pad", "mode", "value")
 
 
 def absorb_padding(traced: fx.GraphModule) -> None:
-    """Let convolutions pad their images where a step before them does, or their own code, as in ports of TensorFlow's.
+    """Let convolutions do the padding done by a step before them or by their own code, as in ports from TensorFlow.
 
-    To make the padded copy takes about as long as a depthwise convolution of it. A depthwise convolution that is padded
-    more on one side gets a larger kernel with zeros there, which costs next to nothing; others stay as they are.
+    Making the padded copy takes about as long as a depthwise convolution of it. A depthwise convolution with asymmetric
+    padding gets a larger kernel with zeros on one side, which costs almost nothing; others stay unchanged.
 
     Args:
-        traced: A network in eval mode; it is changed.
+        traced: Network in eval mode, modified in place.
 
     Example:
         >>> traced = fx.symbolic_trace(nn.Sequential(nn.ZeroPad2d(1), nn.Conv2d(3, 4, 3)))
@@ -37,7 +37,7 @@ def absorb_padding(traced: fx.GraphModule) -> None:
 
 
 def _absorb(traced: fx.GraphModule) -> None:
-    """As :func:`absorb_padding`, but for the code and the modules that are left over."""
+    """Like :func:`absorb_padding`, but without removing unused code and modules."""
     graph = traced.graph
     used = Counter(node.target for node in graph.nodes)
     for node in list(graph.nodes):
@@ -60,7 +60,7 @@ def _absorb(traced: fx.GraphModule) -> None:
 
 
 def _convolution(traced: fx.GraphModule, node: fx.Node) -> nn.Conv2d | None:
-    """The convolution of torch's own kind that a step is; None if it is something else."""
+    """The step as a plain torch convolution; None if it is something else."""
     if node.op == "call_function":
         return called_convolution(traced, node)
     layer = traced.get_submodule(str(node.target)) if node.op == "call_module" else None
@@ -70,7 +70,7 @@ def _convolution(traced: fx.GraphModule, node: fx.Node) -> nn.Conv2d | None:
 
 
 def _plain(layer: nn.Conv2d) -> nn.Conv2d | None:
-    """What a layer derived from torch's convolution does, if it pads and convolves and nothing else."""
+    """The plain equivalent of a layer derived from torch's convolution, if it only pads and convolves."""
     with suppress(Exception):  # its code may do anything
         inner = trace(layer)
         _absorb(inner)
@@ -81,7 +81,7 @@ def _plain(layer: nn.Conv2d) -> nn.Conv2d | None:
 
 
 def _border(traced: fx.GraphModule, node: fx.Node) -> Sequence[int] | None:
-    """How many zeros a step adds to images on the left, right, top and bottom; None if it does something else."""
+    """Number of zeros a step adds to images on the left, right, top and bottom; None if it does something else."""
     layer = traced.get_submodule(str(node.target)) if node.op == "call_module" else None
     sides: Any = None
     if type(layer) is nn.ZeroPad2d or (type(layer) is nn.ConstantPad2d and layer.value == 0):
@@ -95,13 +95,13 @@ def _border(traced: fx.GraphModule, node: fx.Node) -> Sequence[int] | None:
 
 
 def _wider(layer: nn.Conv2d, border: Sequence[int]) -> nn.Conv2d | None:
-    """A convolution that puts a border of zeros around its images first; None if that would take longer."""
+    """A convolution that first adds a border of zeros to its images; None if that would take longer."""
     if layer.padding_mode != "zeros" or isinstance(layer.padding, str):
         return None
     high, wide = layer.padding
     left, right, top, bottom = (side + own for side, own in zip(border, (wide, wide, high, high), strict=True))
     padding = max(top, bottom), max(left, right)
-    # A window that begins further out, with zeros in its kernel there, sees the same.
+    # A window that begins further out, with zeros in its kernel there, gives the same result.
     zeros = padding[1] - left, padding[1] - right, padding[0] - top, padding[0] - bottom
     depthwise = 1 < layer.groups == layer.in_channels and layer.dilation == (1, 1)
     if any(zeros) and not depthwise:

@@ -1,4 +1,4 @@
-"""Networks followed by torch.fx."""
+"""Networks traced by torch.fx."""
 
 import operator
 from typing import Any, TypeGuard
@@ -9,15 +9,15 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
 
 _CHECKS = (torch._assert, getattr, operator.eq)
-"""What checks of shapes are made of."""
+"""Operations that make up checks of shapes."""
 
 
 class _Tracer(fx.Tracer):
-    """Layers with weights are one step each, also those that somebody has derived from torch's.
+    """Treats every layer with weights as one step, including layers derived from torch's.
 
     Args:
-        opens: Whether batch norms with code of their own are followed: most do something else as well, as those of timm
-            that apply the activation, too.
+        opens: Whether batch norms with custom code are traced into: most do something else as well, such as timm's,
+            which also apply the activation.
     """
 
     def __init__(self, *, opens: bool) -> None:
@@ -30,9 +30,9 @@ class _Tracer(fx.Tracer):
         return isinstance(m, _ConvNd | nn.Linear | _BatchNorm) or super().is_leaf_module(m, module_qualified_name)
 
     def create_node(self, *args: Any, **kwargs: Any) -> fx.Node:
-        """Not where the code switches gradients off, or half precision on: that is not followed."""
+        """Refuse code that switches gradients off or half precision on, which cannot be traced."""
         if not torch.is_grad_enabled() or any(map(torch.is_autocast_enabled, ("cpu", "cuda"))):
-            raise ValueError("expected a network without modes of its own, got one that switches them")
+            raise ValueError("expected a network that does not switch modes, got one that does")
         return super().create_node(*args, **kwargs)
 
 
@@ -47,30 +47,30 @@ def normalises(layer: nn.Module | None) -> TypeGuard[_BatchNorm]:
 
 
 def trace(module: nn.Module) -> fx.GraphModule:
-    """The steps that the code of a module takes; layers with weights are one step each, but for the module itself.
+    """The steps of a module's code; layers with weights are one step each, except the module itself.
 
     Raises:
-        Exception: Of any kind, if its code cannot be followed: it looks at values or shapes, or switches modes.
+        Exception: Of any type, if its code cannot be traced because it looks at values or shapes, or switches modes.
 
     Example:
         >>> [node.op for node in trace(nn.Sequential(nn.Flatten(), nn.Linear(12, 5))).graph.nodes]
         ['placeholder', 'call_module', 'call_module', 'output']
     """
-    # What is followed is the forward of the class.
+    # The forward of the class is traced.
     if type(module).__call__ is not nn.Module.__call__ and not isinstance(module, fx.GraphModule):
-        raise ValueError("expected a network that is called as torch's are, got another")
+        raise ValueError("expected a network with torch's own call, got another")
     with torch.enable_grad(), torch.autocast("cpu", enabled=False), torch.autocast("cuda", enabled=False):
         try:
             graph = _Tracer(opens=True).trace(module)
-        except Exception:  # perhaps it was one of those batch norms
+        except Exception:  # the cause may be one of those batch norms
             graph = _Tracer(opens=False).trace(module)
-    # What a check looks at has a use more, and could not be folded.
+    # A value used by a check has an additional use, and could not be folded.
     graph.eliminate_dead_code(is_impure_node=lambda node: node.target not in _CHECKS)
     return fx.GraphModule(module, graph)
 
 
 def drop(node: fx.Node) -> None:
-    """Erase a step whose result nobody uses any more, and the weights that it alone was given.
+    """Erase a step whose result is no longer used, and the weights that only it used.
 
     Example:
         >>> graph = trace(nn.Sequential(nn.Flatten(), nn.Linear(12, 5))).graph

@@ -1,4 +1,4 @@
-"""Whether anything that decides what a network says has changed since it was looked at."""
+"""Detection of changes in anything that determines a network's outputs."""
 
 import logging
 from collections import deque
@@ -15,23 +15,23 @@ _ATOMS = (
     *(str, bytes, int, float, complex, NoneType, type, FunctionType, BuiltinFunctionType, ModuleType),
     *(torch.dtype, torch.device, logging.Logger),
 )
-"""What never changes, or decides nothing."""
+"""Types that never change, or have no influence."""
 _MOST = 100_000
-"""Objects that are followed at most."""
+"""Largest number of objects followed."""
 _LONGEST = 1_000
-"""Longer lists and dictionaries are taken for data, and their entries left alone."""
+"""Length above which lists and dictionaries count as data, whose entries are not followed."""
 
 
 class Watch:
-    """A network as it is now: :meth:`changed` says whether it still is.
+    """A snapshot of a network; :meth:`changed` tells whether the network still matches it.
 
-    Watched are the attributes of all modules and whatever can be reached from them: submodules, weights, buffers,
-    modes, hooks, flags, plain tensors, lists, dictionaries and objects with attributes of their own; a ``forward`` on a
-    module or its class; and whether there are hooks on all modules. What leaves no trace there cannot be seen: a
-    global, a closure, an element of a numpy array, a weight written through ``weight.data``.
+    It covers the attributes of all modules and everything reachable from them: submodules, weights, buffers, modes,
+    hooks, flags, plain tensors, lists, dictionaries and objects with attributes; a ``forward`` on a module or its
+    class; and whether there are global module hooks. Changes that leave no trace there go unnoticed: in a global, a
+    closure, an element of a numpy array, a weight written through ``weight.data``.
 
     Args:
-        network: The network; it is kept alive, with all its parts.
+        network: The network, which is kept alive with all its parts.
 
     Example:
         >>> net = nn.Linear(3, 2)
@@ -46,10 +46,10 @@ class Watch:
         self._tensors = [each for each in found if isinstance(each, Tensor) and each.layout is torch.strided]
         self._counting = [each for each in self._tensors if not each.is_inference()]
         self._classes = list({type(each) for each in found if isinstance(each, nn.Module)})
-        # Views of what is in there at any later time. Most are empty, and that is said faster of all of them at once.
+        # Live views of their contents. Most are empty, which is checked faster for all of them at once.
         views = [_entries(each) for each in found if not isinstance(each, tuple | Tensor)]
         self._full, self._empty = [each for each in views if len(each)], [each for each in views if not len(each)]
-        # The objects, not their ids: those of objects that are gone are given to others.
+        # The objects, not their ids: ids of deleted objects are reused.
         self._before, self._state = self._now(), self._numbers()
 
     def changed(self) -> bool:
@@ -62,7 +62,7 @@ class Watch:
         return [*chain.from_iterable(self._full), *(kind.forward for kind in self._classes)]
 
     def _numbers(self) -> list[int]:
-        # A tensor's version counts changes in place; where its values lie changes when others are put in their place.
+        # A tensor's version counts in-place changes; its address changes when other values are put in their place.
         versions = [tensor._version for tensor in self._counting]
         return [has_global_hooks(), *versions, *[tensor.data_ptr() for tensor in self._tensors]]
 
@@ -78,7 +78,7 @@ def has_global_hooks() -> bool:
 
 
 def reach(thing: object) -> Iterator[object]:
-    """What can be reached from an object by its attributes and entries, itself included: all that could change.
+    """Everything reachable from an object by attributes and entries, itself included: all that could change.
 
     Example:
         >>> net = nn.Flatten()
@@ -101,7 +101,7 @@ def _reach(thing: object) -> Iterator[object]:
 
 
 def _entries(thing: object) -> Collection[object]:
-    """The values of a container, or of the attributes of an object; they are those of the moment they are read."""
+    """The values of a container, or of an object's attributes, as a live view."""
     if isinstance(thing, Tensor):
         return ()
     held = thing if isinstance(thing, dict | list | tuple | set | deque) else getattr(thing, "__dict__", None)

@@ -1,1 +1,1 @@
-"""Models whose gradients come from something else than themselves; verdicts never do."""
+"""Models whose gradients, but never whose verdicts, come from a stand-in."""

@@ -1,4 +1,4 @@
-"""Whether the gradients of a model agree with what happens when its images are moved."""
+"""Whether the gradients of a model agree with finite differences."""
 
 import torch
 from torch import Tensor
@@ -7,29 +7,29 @@ from attacks.standins.looking import Looked
 from attacks.standins.passing import Pass
 
 AGREES = 0.7
-"""Least correlation of a gradient with differences, for the gradient to be useful."""
+"""Smallest correlation with finite differences at which a gradient is useful."""
 OFF = 3.0
-"""Most times that a gradient may be larger or smaller than differences."""
+"""Largest factor by which a gradient may be larger or smaller than finite differences."""
 ALIKE = 0.95
-"""Least cosine of a gradient that a model brings along with that of what it computes, for them to be the same."""
+"""Smallest cosine between a model's custom gradient and the true one at which they count as the same."""
 
 
 def agreement(looked: Looked, number: int) -> bool:
-    """Whether the gradient of a layer's input agrees with differences between inputs of moved images.
+    """Whether the gradient of a layer's input agrees with differences between inputs for perturbed images.
 
     Args:
-        looked: What was seen of the model.
+        looked: Observations of the model.
         number: The number of the layer.
     """
     value = looked.values[number]
     if not value.requires_grad:
         return False
-    if len(value) != len(looked.x):  # it is asked image by image, or about several views of each
+    if len(value) != len(looked.x):  # it is called image by image, or with several views of each
         return True
     direction = torch.randn(value.shape, generator=torch.Generator().manual_seed(0)).to(value)
     try:
         (gradient,) = torch.autograd.grad((value * direction).sum(), looked.x, allow_unused=True, retain_graph=True)
-    except RuntimeError:  # the model overwrites what its gradient needs; attacks know a way to ask it all the same
+    except RuntimeError:  # the model overwrites what its gradient needs; attacks can query it all the same
         return True
     if gradient is None or not bool(gradient.isfinite().all()):
         return False
@@ -41,7 +41,7 @@ def agreement(looked: Looked, number: int) -> bool:
 
 
 def agrees(told: Tensor, seen: Tensor) -> bool:
-    """Whether changes that gradients foretold are those that were seen, both (n,).
+    """Whether the changes predicted by gradients match those observed, both (n,).
 
     Example:
         >>> told = torch.tensor([1.0, -2.0])
@@ -57,10 +57,10 @@ def agrees(told: Tensor, seen: Tensor) -> bool:
 
 
 def falsified(looked: Looked) -> bool:
-    """Whether the gradients of the last layer's answers are others than what it computes has, and fit it worse.
+    """Whether the last layer's gradients differ from those of what it computes, and fit worse.
 
     Args:
-        looked: What was seen of the model.
+        looked: Observations of the model.
     """
     if looked.truly is None or not looked.truly[1].outputs or not looked.own[1].outputs:
         return False
@@ -83,7 +83,7 @@ def falsified(looked: Looked) -> bool:
 
 
 def _slope_of(pair: tuple[Tensor, Pass], direction: Tensor) -> Tensor | None:
-    """The gradient of a direction of the last layer's answers; None where there is none that is finite and not 0."""
+    """The gradient of a direction of the last layer's outputs; None if there is none that is finite and not 0."""
     x, seen = pair
     value = seen.outputs[0]
     if not value.requires_grad or value.shape != direction.shape:

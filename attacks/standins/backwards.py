@@ -1,4 +1,4 @@
-"""Backward passes that a model brings along: functions of its own and hooks on gradients, which may falsify them."""
+"""Custom backward passes of a model: autograd functions and hooks on gradients, which may falsify them."""
 
 from collections import OrderedDict, deque
 from collections.abc import Callable
@@ -15,19 +15,19 @@ from torch.utils.weak import WeakIdKeyDictionary
 from attacks.standins.bridges import OWN
 
 _RECENT = 64
-"""Number of values among which the input of a function is looked for that hands it on as it is."""
+"""Number of recent values searched for the input of a function that passes it through unchanged."""
 
 _NODE = vars(torch._C.TensorBase)["grad_fn"].__get__
-"""How torch asks for the node of a value."""
+"""Torch's accessor for the graph node of a value."""
 
 
 class Backwards:
-    """Notices functions with a backward pass of their own, and undoes them where it is to be honest.
+    """Notices functions with a custom backward pass, and undoes them in honest mode.
 
-    What such a function computes is done by torch's functions, which a mode sees; torch knows their derivatives.
+    Such a function computes its result with torch's functions, which a mode sees and whose derivatives torch knows.
 
     Args:
-        honest: Whether values that come from such functions are replaced by the same values with those derivatives.
+        honest: Whether values from such functions are replaced by the same values with those derivatives.
 
     Example:
         >>> Backwards().found
@@ -44,19 +44,19 @@ class Backwards:
         self._within = False
 
     def hooked(self, func: Callable[..., Any]) -> RemovableHandle | None:
-        """A handle for a hook on a gradient that is left out; None for other calls, and where hooks are allowed."""
+        """A handle for a suppressed hook on a gradient; None for other calls, and if hooks are allowed."""
         if func is not Tensor.register_hook:
             return None
         self.found.append("register_hook")
         return RemovableHandle(OrderedDict()) if self._honest else None
 
     def watching(self) -> AbstractContextManager[None]:
-        """The context of a call: inside a function with its own backward pass torch would keep no graph."""
+        """The context of a call: inside a function with a custom backward pass torch would keep no graph."""
         self._within = self._honest and not torch.is_grad_enabled()
         return torch.enable_grad() if self._within else nullcontext()
 
     def remember(self, result: Any, given: tuple[Any, ...]) -> None:
-        """Keep what a value comes from, before a function with its own backward pass claims it."""
+        """Record the origin of a value, before a function with a custom backward pass claims it."""
         value = given[0] if result is None and given else result  # y[mask] = 0
         if not self._honest or not isinstance(value, Tensor) or not value.requires_grad:
             return
@@ -66,8 +66,8 @@ class Backwards:
                 self._known[value] = value.clone()
 
     def replaced(self, func: Callable[..., Any], given: tuple[Any, ...]) -> tuple[Any, ...]:
-        """The arguments of a call, those from such functions replaced if it is to be honest."""
-        if func == _NODE:  # who asks for the node of a value wants to hang a hook on it
+        """The arguments of a call, with those from such functions replaced in honest mode."""
+        if func == _NODE:  # code that requests the node of a value wants to register a hook on it
             return given
         return tuple(self._replaced(each) for each in given)
 
@@ -90,7 +90,7 @@ class Backwards:
         return self._source(node, value)
 
     def _source(self, node: Any, value: Tensor) -> Tensor:
-        """The input of a function that hands it on as it is."""
+        """The input of a function that passes it through unchanged."""
         for before, _ in node.next_functions:
             leaf = getattr(before, "variable", None)
             options: list[Tensor | None] = [leaf] if leaf is not None else [each() for each in self._recent]

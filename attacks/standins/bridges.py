@@ -1,4 +1,4 @@
-"""Gradients for steps that have none: a value stays what it is, and its gradient is that of something like it."""
+"""Gradients for steps that have none: a value stays unchanged, with the gradient of a similar one."""
 
 import math
 from typing import Any, NamedTuple
@@ -9,11 +9,11 @@ from torch.autograd.function import FunctionCtx
 from torch.nn import functional
 
 ALIKE = 0.3
-"""Least share of a value's variance that the image must explain, for the value to count as an image."""
+"""Smallest fraction of a value's variance that the image must explain for the value to count as an image."""
 
 
 class Front(NamedTuple):
-    """What a defence makes of an image, as far as its gradient goes: another size, and a mixture of the channels.
+    """A linear model of a defence's preprocessing, for its gradient: another size, and a mixture of the channels.
 
     Example:
         >>> x = torch.rand(1, 1, 2, 2, requires_grad=True)
@@ -26,11 +26,11 @@ class Front(NamedTuple):
     mixture: Tensor
     """Weight of each channel of the image in each channel of the value (C', C)."""
     explained: float = 1.0
-    """Share of the value's variance that the mixture explains, at most 1."""
+    """Fraction of the value's variance that the mixture explains, at most 1."""
 
     @property
     def is_good(self) -> bool:
-        """Whether the value is an image still."""
+        """Whether the value is still an image."""
         return self.explained >= ALIKE
 
     def __call__(self, value: Tensor, x: Tensor) -> Tensor:
@@ -40,10 +40,10 @@ class Front(NamedTuple):
 
 
 def fit_front(value: Tensor, x: Tensor) -> Front | None:
-    """The front that explains a value by the images it was made of; None where the two have no common shape.
+    """Fit the front that explains a value by the images it was made from; None if their shapes are incompatible.
 
     Args:
-        value: What the first layer is given (N, C', ...), or (N, values) for flat images.
+        value: Input of the first layer (N, C', ...), or (N, values) for flat images.
         x: The images (N, C, ...).
 
     Example:
@@ -60,7 +60,7 @@ def fit_front(value: Tensor, x: Tensor) -> Front | None:
     inputs, outputs = (each.transpose(0, 1).flatten(1).T.double().cpu() for each in (known, wanted))
     mean = inputs.mean(0), outputs.mean(0)
     inputs, outputs = inputs - mean[0], outputs - mean[1]
-    # A little of a ridge: channels of grey images are all alike, and share the slope then.
+    # A small ridge: the channels of grey images are identical, and then share the slope.
     gram = inputs.T @ inputs
     ridge = torch.eye(len(gram), dtype=gram.dtype) * (1e-6 * gram.diagonal().mean() + 1e-12)
     mixture = torch.linalg.solve(gram + ridge, inputs.T @ outputs)
@@ -76,19 +76,19 @@ def _fits(value: Tensor, x: Tensor) -> bool:
 
 
 def _points(value: Tensor, x: Tensor) -> int:
-    """Number of places in each channel."""
+    """Number of positions in each channel."""
     return math.prod(value.shape[2:]) if value.ndim > 2 else math.prod(x.shape[2:])
 
 
 def _resized(x: Tensor, value: Tensor) -> Tensor:
-    """Images (N, C, ...) in the size of a value."""
+    """Images (N, C, ...) resized to the size of a value."""
     if value.ndim < 4 or value.shape[2:] == x.shape[2:]:
         return x if x.ndim > 2 else x.unsqueeze(2)
     return functional.interpolate(x, size=value.shape[2:], mode="bilinear", antialias=True)
 
 
 def through(value: Tensor, source: Tensor) -> Tensor:
-    """The value, exactly, with the gradient of the source, which has its shape.
+    """The value, exactly, with the gradient of the source, which has the same shape.
 
     Example:
         >>> x = torch.tensor([0.4], requires_grad=True)
@@ -101,13 +101,13 @@ def through(value: Tensor, source: Tensor) -> Tensor:
 
 
 def stepped(value: Tensor, distance: Tensor) -> Tensor:
-    """The value of a step from 0 to 1, exactly, with the gradient of a ramp around it.
+    """The value of a step function from 0 to 1, exactly, with the gradient of a ramp around it.
 
-    The ramp is as wide as the mean of the distances, so that about half of the places have a gradient.
+    The ramp is as wide as the mean of the distances, so that about half of the positions have a gradient.
 
     Args:
-        value: 0 or 1, or False or True.
-        distance: How far each place is beyond the step, of the same shape.
+        value: Values 0 or 1, or False or True.
+        distance: Distance of each position beyond the step, with the same shape.
 
     Example:
         >>> x = torch.tensor([-1.0, 0.5, 3.0], requires_grad=True)
@@ -147,4 +147,4 @@ class _Ramp(torch.autograd.Function):
 
 
 OWN = (_Lent, _Ramp)
-"""Functions with a backward pass of their own that this library brings along."""
+"""Functions with a custom backward pass in this library."""

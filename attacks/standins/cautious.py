@@ -1,4 +1,4 @@
-"""A random model as a cautious attack should see it: an image counts as fooled once several passes agree."""
+"""A random model for cautious attacks: an image counts as fooled only if several passes agree."""
 
 from functools import update_wrapper
 
@@ -19,16 +19,16 @@ _SHOWN = 8
 
 
 class Cautious:
-    """The logits of that pass, out of several, in which the goal is farthest, with the gradient of their mean.
+    """Returns the logits of the pass, out of several, that is farthest from the goal, with the gradient of their mean.
 
-    So the goal is met when it is met in every one of the passes. Every call draws anew, so that an attack cannot fit
-    one set of draws.
+    So the goal counts as met only if it is met in every pass. Every call draws fresh numbers, so that an attack cannot
+    fit one set of draws.
 
     Args:
-        model: Images in [0, 1] -> logits, with torch's global generator behind its randomness.
-        goal: The goal of all images that the model will be asked about.
-        draws: Passes for each call.
-        seed: The seed of the passes; torch's generator is left as it was.
+        model: Images in [0, 1] -> logits, drawing from torch's global generator.
+        goal: The goal of all images in later queries.
+        draws: Number of passes per call.
+        seed: The seed of the passes; torch's generator is left unchanged.
 
     Example:
         >>> from attacks import Untargeted
@@ -56,7 +56,7 @@ class Cautious:
         return through(worst, answers.mean(0)) if answers.requires_grad else worst
 
     def _goal_of(self, count: int, device: torch.device) -> Goal | None:
-        """The goal of the images that are asked about; None where it is not known which they are."""
+        """The goal of the images in the query; None if it is unknown which they are."""
         ids = asked_ids()
         if ids is None or len(ids) != count:
             return self._goal if len(self._goal.ids) == count else None
@@ -64,11 +64,11 @@ class Cautious:
 
 
 def wavers(model: Model, x: Tensor) -> bool:
-    """Whether a model's answers are random, about images or about others, see :func:`is_random`.
+    """Whether a model's answers are random, for given or random images, see :func:`is_random`.
 
     Args:
         model: Images in [0, 1] -> logits, probabilities or labels.
-        x: Images (N, ...); drawn ones of their shape are looked at too. Torch's generator is left as it was.
+        x: Images (N, ...); random ones of the same shape are used too. Torch's generator is left unchanged.
 
     Example:
         >>> x = torch.rand(1, 3)
@@ -80,11 +80,11 @@ def wavers(model: Model, x: Tensor) -> bool:
 
 
 def spread(model: Model, x: Tensor) -> float:
-    """How far the logits of an image lie apart, a median of standard deviations over images and drawn ones; never 0.
+    """Spread of an image's logits: the median standard deviation over given and random images; never 0.
 
     Args:
         model: Images in [0, 1] -> logits.
-        x: Images (N, ...); drawn ones of their shape are looked at too. Torch's generator is left as it was.
+        x: Images (N, ...); random ones of the same shape are used too. Torch's generator is left unchanged.
 
     Example:
         >>> round(spread(lambda x: torch.tensor([[-2.0, 2.0]]).expand(len(x), 2), torch.rand(1, 3)), 3)

@@ -1,4 +1,4 @@
-"""Models behind a defence that hides their gradient, made attackable: by averaging, and by standing in for it."""
+"""Making models attackable whose gradient a defence masks: by averaging, and by substitute gradients."""
 
 from collections.abc import Callable
 from functools import update_wrapper
@@ -12,7 +12,7 @@ from attacks.searches.draws import derive, seeded
 from attacks.standins.ensemble import Average, ensemble
 
 Transform = Callable[[Tensor], Tensor]
-"""Images (N, ...) -> what the model is given for them."""
+"""Images (N, ...) -> transformed model inputs."""
 
 
 def identity(x: Tensor) -> Tensor:
@@ -27,29 +27,30 @@ def identity(x: Tensor) -> Tensor:
 
 
 def expectation(model: Model, samples: int, seed: int = 0, average: Average = "logits") -> Model:
-    """A randomised model as an attack should see it: the mean of several passes (EOT).
+    """Average several passes of a randomised model (EOT).
 
     One pass of a model that draws random numbers says little about it: its gradient is mostly noise, and a candidate
-    that fools it once need not do so again. Every call draws anew, so that an attack cannot fit one set of draws. What
-    the model draws for an image depends on the batch it is in, and so does the result: draws belong to the image
-    only where they are the attack's own.
+    that fools it once need not do so again. Every call draws fresh numbers, so that an attack cannot fit one set of
+    draws. The model's draws for an image depend on its batch, and so does the result: only the attack's own draws are
+    tied to the image.
 
     References:
         Athalye et al., Synthesizing robust adversarial examples <https://arxiv.org/abs/1707.07397>, 2018.
 
     Args:
         model: Images in [0, 1] -> logits, with torch's global generator behind its randomness.
-        samples: Passes for each call.
+        samples: Number of passes per call.
         seed: The seed of the passes. A new wrapper with the same seed repeats them; torch's generator is left
             unchanged.
-        average: What of the passes is averaged, as in :func:`attacks.ensemble`. The mean of probabilities says how
-            often a candidate will be classified right; the mean of logits is led by the passes that are surest.
+        average: The quantity to average, as in :func:`attacks.ensemble`. The mean of probabilities shows how often a
+            candidate will be classified correctly; the mean of logits is dominated by the most confident passes.
 
     Returns:
         A model whose gradient is that of the mean.
 
     Raises:
-        ValueError: If ``samples`` is no whole number from 1, the model cannot be called, or there is no such average.
+        ValueError: If ``samples`` is not a whole number of at least 1, the model cannot be called, or the average is
+            unknown.
 
     Example:
         >>> import torch
@@ -72,17 +73,17 @@ def expectation(model: Model, samples: int, seed: int = 0, average: Average = "l
 
 
 def straight_through(transform: Transform, backward: Transform = identity) -> Transform:
-    """A step that cannot be differentiated, with the gradient of one that can (BPDA).
+    """Give a non-differentiable step the gradient of a differentiable one (BPDA).
 
     References:
         Athalye et al., Obfuscated gradients give a false sense of security <https://arxiv.org/abs/1802.00420>, 2018.
 
     Args:
-        transform: What the defence does to the images; it may leave torch in between.
-        backward: A differentiable function like it, with the same shape of output.
+        transform: The defence's transformation of the images, which may leave torch in between.
+        backward: A similar differentiable function, with the same output shape.
 
     Returns:
-        Images -> exactly ``transform`` of them, with the gradient of ``backward``.
+        Images -> exactly their ``transform``, with the gradient of ``backward``.
 
     Raises:
         ValueError: If one of the two cannot be called; when called, if they give different shapes.
@@ -101,7 +102,7 @@ def straight_through(transform: Transform, backward: Transform = identity) -> Tr
         check_callable(each)
 
     def passed(x: Tensor) -> Tensor:
-        # A copy: functions on arrays often work in place.
+        # A copy, since functions on arrays often work in place.
         exact, stand_in = transform(x.detach().clone()), backward(x)
         if exact.shape != stand_in.shape:
             raise ValueError(f"expected backward to give shape {tuple(exact.shape)}, got {tuple(stand_in.shape)}")

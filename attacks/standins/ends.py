@@ -1,4 +1,4 @@
-"""What a model's answers are, beside the logits inside."""
+"""How a model's answers relate to its inner logits."""
 
 from typing import Any
 
@@ -8,16 +8,16 @@ from torch import Tensor
 from attacks.queries.answers import are_probabilities, find_logits, read_logits
 
 SAME_ORDER = 0.99
-"""Share of the pairs of classes that must stand in the same order, for values to be the logits behind an answer."""
+"""Fraction of class pairs that must have the same order for values to count as the logits behind an answer."""
 EXTREME = 1e3
-"""Logits that many times as large or as small as those inside count as rescaled."""
+"""Factor from which logits larger or smaller than the inner ones count as rescaled."""
 
 FLAT = 1e-3
-"""Least share of the lead of a class that an answer must leave, for its gradient to be as good as the logits'."""
+"""Smallest fraction of a class's lead that an answer must keep for its gradient to be as good as the logits'."""
 
 
 def same_order(inner: Tensor, final: Tensor) -> bool:
-    """Whether an answer, (N, C) or the classes (N,), says the same about the order of classes as logits inside."""
+    """Whether an answer, (N, C) or the classes (N,), gives the same order of classes as inner logits."""
     if final.numel() == len(inner):
         return bool((inner.argmax(1) == final.flatten().long()).float().mean() >= SAME_ORDER)
     one, other = (values.double().unsqueeze(2) - values.double().unsqueeze(1) for values in (inner, final))
@@ -28,7 +28,7 @@ def same_order(inner: Tensor, final: Tensor) -> bool:
 
 
 def kind_of(inner: Tensor, final: Tensor) -> str:
-    """What an answer is, where it is not the logits inside or nearly so; empty otherwise."""
+    """What kind of answer it is, if not (nearly) the inner logits; empty otherwise."""
     if not final.is_floating_point() or final.ndim < 2 or bool((final.sort(1).values[:, -2] == final.amin(1)).all()):
         return "labels" if final.shape[-1] > 2 or final.ndim < 2 else ""
     if are_probabilities(final):
@@ -43,13 +43,13 @@ def kind_of(inner: Tensor, final: Tensor) -> str:
 
 
 def _lead(values: Tensor) -> Tensor:
-    """By how much the first class is ahead, as a share of the largest of all values (n,)."""
+    """Lead of the top class, as a fraction of the largest of all values (n,)."""
     first = values.double().topk(2, 1).values
     return (first[:, 0] - first[:, 1]) / values.double().abs().amax().clamp_min(1e-300)
 
 
 def agreeing(answer: Any, outputs: list[Tensor], end: int | None, count: int) -> Tensor:
-    """The logits inside, with the class first that the model names."""
+    """The inner logits, with the model's predicted class at the top."""
     if end is None or end >= len(outputs):
         return read_logits(answer, count)
     inner, final = outputs[end], find_logits(answer, count)

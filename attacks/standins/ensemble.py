@@ -1,4 +1,4 @@
-"""Several models of the same task as one, for attacks that are meant to fool others like them."""
+"""Several models of the same task combined into one, for attacks meant to transfer to similar models."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -16,12 +16,12 @@ from attacks.queries.gradients import asked_backwards, asked_measure, exact_form
 from attacks.queries.modes import check_callable
 
 Average = Literal["logits", "probabilities", "losses"]
-"""What of the members is averaged."""
+"""The quantity averaged over the members."""
 
 
 @dataclass(frozen=True)
 class Ensemble:
-    """Several models as one; see :func:`ensemble`.
+    """Several models combined into one; see :func:`ensemble`.
 
     Example:
         >>> Ensemble((lambda x: x, lambda x: 3 * x))(torch.tensor([[0.5, 0.25]]))
@@ -29,9 +29,9 @@ class Ensemble:
     """
 
     members: tuple[Model, ...]
-    """The models that are asked, at least one."""
+    """The models to query, at least one."""
     average: Average = "logits"
-    """What of them is averaged."""
+    """The quantity averaged over them."""
 
     @property
     def quick_form(self) -> Model | None:
@@ -40,7 +40,7 @@ class Ensemble:
 
     @property
     def exact_form(self) -> Model | None:
-        """The members' forms in float32 together, if any has one."""
+        """The members' float32 forms together, if any has one."""
         return self._in_forms([exact_form(each) for each in self.members])
 
     def __call__(self, x: Tensor, /) -> Tensor:
@@ -72,9 +72,9 @@ class Ensemble:
 
 
 def ensemble(models: Sequence[Model], average: Average = "logits") -> Ensemble:
-    """Several models of the same task as one, for any attack: what fools all of them fools others more often.
+    """Combine several models of the same task into one for any attack: what fools all of them transfers more often.
 
-    Each pass asks every member. Images have the size that all members take; where they differ, wrap those that want
+    Each pass queries every member. Images have the size that all members take; if they differ, wrap those that need
     another: ``lambda x: model(torch.nn.functional.interpolate(x, (192, 192), mode="bilinear", antialias=True))``.
 
     References:
@@ -83,16 +83,16 @@ def ensemble(models: Sequence[Model], average: Average = "logits") -> Ensemble:
         momentum <https://arxiv.org/abs/1710.06081>, 2018 (logits and losses).
 
     Args:
-        models: At least one, each images in [0, 1] -> logits of the same classes.
-        average: "logits"; "probabilities", whose mean's logarithm is then the answer; or "losses": the gradient is the
-            mean of those that the attack's loss has with each member, and the answer the mean of their
-            log-probabilities. An attack that takes several gradients of one pass gets those of the mean.
+        models: Models, at least one, each images in [0, 1] -> logits of the same classes.
+        average: "logits"; "probabilities": the output is the logarithm of their mean; or "losses": the gradient is the
+            mean of the attack's loss gradients for each member, and the output the mean of their log-probabilities. An
+            attack that takes several gradients of one pass gets those of the mean.
 
     Returns:
-        A model; its gradients come from the members' faster forms where they have some (:func:`attacks.fast`).
+        A model; its gradients come from the members' faster forms if they have any (:func:`attacks.fast`).
 
     Raises:
-        ValueError: If there is no list of models, one of them cannot be called, or there is no such average; when
+        ValueError: If ``models`` is not a list of models, one of them cannot be called, or the average is unknown; when
             called, if members differ in their classes.
 
     Example:
@@ -103,7 +103,7 @@ def ensemble(models: Sequence[Model], average: Average = "logits") -> Ensemble:
         tensor([[0.4750, 0.6250]])
     """
     handed: object = models
-    single = isinstance(handed, nn.Module) and not isinstance(handed, nn.ModuleList)  # a Sequential would give layers
+    single = isinstance(handed, nn.Module) and not isinstance(handed, nn.ModuleList)  # a Sequential yields layers
     if single or not isinstance(handed, Iterable):
         raise ValueError(f"expected a list of models, got {type(handed).__name__}: write [model] for a single one")
     given = tuple(models)
@@ -117,7 +117,7 @@ def ensemble(models: Sequence[Model], average: Average = "logits") -> Ensemble:
 
 
 class _MeanLoss(torch.autograd.Function):
-    """The first argument, with the gradient of the mean loss of several models' logits, whatever is made of it."""
+    """The first argument, with the gradient of the mean loss over several models' logits, whatever it is used for."""
 
     @staticmethod
     def forward(ctx: Any, answer: Tensor, measure: Measure, *logits: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""A model with a faster form of itself: attacks take gradients from that form, and verdicts from the original."""
+"""Models with a faster form: attacks take gradients from that form, and verdicts from the original."""
 
 import time
 from collections.abc import Iterator, Mapping
@@ -16,32 +16,33 @@ from attacks.speed.folding import EXACT, FORMS, milder
 from attacks.speed.forms import Forms, can_change
 
 PATIENCE = 0.1
-"""Seconds for which each form is tried."""
+"""Number of seconds for which each form is timed."""
 WORTHWHILE = 0.9
-"""A form is only preferred to a less changed one if it takes less than this fraction of its time."""
+"""A form is preferred to a less changed one only if it takes less than this fraction of its time."""
 
 
 class Fast:
-    """A model with a faster form of itself; see :func:`fast`.
+    """A model together with a faster form of it; see :func:`fast`.
 
-    It answers as the original does. :func:`attacks.queries.gradients.slope` takes gradients from the faster form for
-    attacks that declare they tolerate it, and asks the original about every image that the faster form says is fooled,
-    or nearly. Attacks that tolerate only the rounding of float32 ask a float32 form, and the original in the end.
+    Its outputs are those of the original. :func:`attacks.queries.gradients.slope` takes gradients from the faster form
+    for attacks that declare they tolerate it, and queries the original for every image that is fooled, or nearly,
+    according to the faster form. Attacks that tolerate only float32 rounding use a float32 form, and the original at
+    the end.
 
-    Whether the form still agrees with the original is checked whenever an attack begins: its answers about the clean
-    images are compared with the original's own, which costs one more forward pass of it (for a form in bfloat16 the
-    float32 form answers for the first image). Where they differ by more than
-    :data:`attacks.speed.agreement.TOLERANCE`, it is rebuilt, and where that does not help this attack runs without it.
-    On the first images it is tried more thoroughly, with single images and gradients. Changes in the original that
-    :class:`attacks.speed.watch.Watch` sees are followed at once, all others when the next attack begins.
+    Whether the form still agrees with the original is checked whenever an attack begins: its outputs for the clean
+    images are compared with the original's, which costs one more forward pass of it (for a bfloat16 form the float32
+    form is used for the first image). If they differ by more than :data:`attacks.speed.agreement.TOLERANCE`, it is
+    rebuilt, and if that does not help, this attack runs without it. On the first images it is tested more thoroughly,
+    with single images and gradients. Changes in the original that :class:`attacks.speed.watch.Watch` detects take
+    effect at once, all others when the next attack begins.
 
     Args:
         model: Images in [0, 1] -> logits.
         form: One of :data:`attacks.speed.folding.FORMS`.
-        example: Images (N, ...) to try the form on before the first attack; None: it is not tried until then.
+        example: Images (N, ...) to test the form on before the first attack; None: it is not tested until then.
 
     Raises:
-        ValueError: If there is no such form, the model cannot be brought into it, or a batch norm is in training mode.
+        ValueError: If the form is unknown, the model cannot be converted to it, or a batch norm is in training mode.
 
     Example:
         >>> net = nn.Sequential(nn.Flatten(), nn.Linear(12, 5)).eval()
@@ -68,17 +69,17 @@ class Fast:
         self._forms.images = None if example is None else example.detach()[:FEW].clone()
 
     def __call__(self, x: Tensor, /) -> Tensor:
-        """The original's answer."""
+        """Return the original's output."""
         if self._forms is None or not is_first_look():
             return self._model(x)
-        clean = x.detach().clone()  # the model may work on its images in place
+        clean = x.detach().clone()  # the model may modify its images in place
         answer = self._model(x)
         self._forms.learn(clean, read_logits(answer, len(clean)).detach())
         return answer
 
     @property
     def wrapped(self) -> Model:
-        """The original."""
+        """The original model."""
         return self._model
 
     @property
@@ -88,35 +89,34 @@ class Fast:
 
     @property
     def exact_form(self) -> Model | None:
-        """The faster form in float32: its answers differ by rounding alone."""
+        """The faster form in float32, whose outputs differ only by rounding."""
         return None if self._forms is None else self._forms.get(milder(self.form, EXACT))
 
 
 def fast(model: Model, example: Tensor, *, form: str | None = None) -> Fast:
-    """The same model for attacks, at a fraction of the time.
+    """Make attacks on a model faster without changing their verdicts.
 
-    Attacks within a budget take their gradients from the form of the network that is fastest here: batch norms folded
-    into the layers before them, padding done by convolutions themselves, channels last in memory, bfloat16 where the
-    processor computes in it. Whether an image
-    is fooled is always the original's answer. Of those that look for the smallest perturbation FMN, DDN and TopK take
-    their steps in a form of float32 and ask the original about what they found; the others ask the original alone.
+    Budget attacks take their gradients from the form of the network that is fastest on this machine: batch norms folded
+    into the layers before them, padding done by the convolutions themselves, channels last in memory, bfloat16 if the
+    processor supports it. The original always decides whether an image is fooled. Among minimum-norm attacks, FMN, DDN
+    and TopK take their steps in a float32 form and confirm results with the original; the others use only the original.
 
-    A model that cannot be rewritten is used as it is: one that is no :class:`torch.nn.Module`, is compiled or scripted,
-    has hooks, is not of float32, draws random numbers, counts its passes, or cannot be followed by :mod:`torch.fx` in
-    any part; and one whose form answers differently on the example. The model itself is never changed.
+    A model that cannot be rewritten is used unchanged: one that is not a :class:`torch.nn.Module`, is compiled or
+    scripted, has hooks, is not float32, draws random numbers, counts its passes, or has no part that :mod:`torch.fx`
+    can trace; and one whose form gives different outputs on the example. The model itself is never changed.
 
-    When the model changes, the faster form is rebuilt or left out, no matter how the model was changed, from the next
-    call of an attack on; :class:`Fast` says how that is noticed. Within a call nothing is compared.
+    When the model changes in any way, the faster form is rebuilt or dropped from the next attack call on; :class:`Fast`
+    explains how changes are detected. Nothing is compared within a call.
 
     Args:
         model: Images in [0, 1] -> logits; in eval mode.
-        example: Images (N, ...) like those to be attacked, to try the forms on.
-        form: One of :data:`attacks.speed.folding.FORMS`, which is left out if it answers differently on the example;
-            None: the fastest, which may differ between machines.
+        example: Images (N, ...) like those to be attacked, to test the forms on.
+        form: One of :data:`attacks.speed.folding.FORMS`, which is not used if its outputs differ on the example; None:
+            the fastest, which may differ between machines.
 
     Raises:
-        ValueError: If the example is no images or the model does not take them, a batch norm is in training mode, or
-            the model cannot be brought into the ``form``.
+        ValueError: If the example is not images or the model does not accept them, a batch norm is in training mode, or
+            the model cannot be converted to the ``form``.
 
     Example:
         >>> from attacks import PGD, Untargeted
@@ -132,13 +132,13 @@ def fast(model: Model, example: Tensor, *, form: str | None = None) -> Fast:
         chosen = Fast(model, form, example)
         return chosen if chosen.quick_form is not None else Fast(model, FORMS[0])
     found = {each.form: each for each in usable(model, example)}
-    if len(found) == 1:  # it may have no gradient to be timed
+    if len(found) == 1:  # it may have no gradient to time
         return found[FORMS[0]]
     return found[fastest({name: seconds(each, example) for name, each in found.items()})]
 
 
 def fastest(taken: Mapping[str, float]) -> str:
-    """The form to be used, of those whose times are given in the order of :data:`attacks.speed.folding.FORMS`.
+    """The form to use, given the times of forms in the order of :data:`attacks.speed.folding.FORMS`.
 
     Example:
         >>> fastest({"plain": 1.0, "folded": 0.95, "channels_last": 0.8, "bfloat16": 0.75})
@@ -152,7 +152,7 @@ def fastest(taken: Mapping[str, float]) -> str:
 
 
 def usable(model: Model, example: Tensor) -> Iterator[Fast]:
-    """The model in every form that gives its answers on the ``example`` (N, ...), the original first.
+    """Yield the model in every form that reproduces its outputs on the ``example`` (N, ...), the original first.
 
     Raises:
         ValueError: As :func:`fast` does.
@@ -173,7 +173,7 @@ def usable(model: Model, example: Tensor) -> Iterator[Fast]:
 
 
 def in_form(model: Model, form: str, example: Tensor) -> Fast:
-    """The model in a form that was chosen earlier; unchanged where that form cannot be built or answers differently.
+    """The model in a form chosen earlier; unchanged if that form cannot be built or gives different outputs.
 
     Args:
         model: Images in [0, 1] -> logits.
@@ -181,7 +181,7 @@ def in_form(model: Model, form: str, example: Tensor) -> Fast:
         example: Images (N, ...) like those to be attacked.
 
     Raises:
-        ValueError: A batch norm is in training mode.
+        ValueError: If a batch norm is in training mode.
 
     Example:
         >>> in_form(lambda x: x, "folded", torch.rand(1, 3)).form
@@ -195,14 +195,14 @@ def in_form(model: Model, form: str, example: Tensor) -> Fast:
 
 
 def seconds(model: Fast, example: Tensor) -> float:
-    """How long a gradient of the example takes: the shortest of several passes.
+    """Time of a gradient of the example in seconds: the shortest of several passes.
 
-    On the wall clock; but a single thread of a processor is timed while it runs, whatever else the machine does.
+    Wall-clock time; but a single CPU thread is timed by its own CPU time, whatever else the machine does.
     """
     alone = example.device.type == "cpu" and torch.get_num_threads() == 1
     clock = time.thread_time if alone else time.perf_counter
     taken, end = list[float](), time.perf_counter() + PATIENCE
-    while len(taken) < 2 or time.perf_counter() < end:  # the first pass of all takes longer
+    while len(taken) < 2 or time.perf_counter() < end:  # the very first pass takes longer
         start = clock()
         with torch.inference_mode(False), torch.enable_grad():
             x = example.clone().detach().requires_grad_()
@@ -214,7 +214,7 @@ def seconds(model: Fast, example: Tensor) -> float:
 
 
 def computes_bfloat16(device: torch.device) -> bool:
-    """Whether a device computes in bfloat16, and does not only imitate it.
+    """Whether a device supports bfloat16 natively instead of emulating it.
 
     Example:
         >>> computes_bfloat16(torch.device("meta"))
@@ -222,17 +222,17 @@ def computes_bfloat16(device: torch.device) -> bool:
     """
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    told = getattr(torch.cpu, "get_capabilities", dict)  # torch 2.10 does not tell, and stays with plain float32
+    told = getattr(torch.cpu, "get_capabilities", dict)  # torch 2.10 does not report this, and stays with plain float32
     able = {name for name, there in told().items() if there}
     return device.type == "cpu" and bool(able & {"avx512_bf16", "amx_bf16"})
 
 
 def _check_example(model: Model, example: Tensor) -> None:
-    """Check that a model takes images."""
+    """Check that a model accepts the example images."""
     homes = {tensor.device for tensor in model.parameters()} if isinstance(model, nn.Module) else set()
     if isinstance(example, Tensor) and homes - {example.device}:
         raise ValueError(f"expected an example on {homes.pop()}, where the model is, got one on {example.device}")
     exact = isinstance(example, Tensor) and example.is_floating_point()
-    check_images(example.float() if exact else example, "example images")  # a network may be of half precision
+    check_images(example.float() if exact else example, "example images")  # a network may be in half precision
     with torch.no_grad():
         ask(model, example)

@@ -1,4 +1,4 @@
-"""The differentiable core of a model that a defence is wrapped around, found by watching a pass."""
+"""The differentiable core of a model wrapped in a defence, found by tracing a pass."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -19,7 +19,7 @@ from attacks.standins.passing import Pass
 
 @dataclass(frozen=True)
 class Inside:
-    """A model whose gradients go around its defence, and whose answers say what it says; see :func:`inside`.
+    """A model whose gradients bypass its defence, with the same predictions; see :func:`inside`.
 
     Example:
         >>> net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(12, 5)).eval()
@@ -29,38 +29,38 @@ class Inside:
     """
 
     model: Model
-    """The model itself."""
+    """The original model."""
     fronts: Mapping[int, Front] = field(default_factory=dict)
-    """Number of each layer that is given what a defence made of the images -> its bridge."""
+    """Number of each layer whose input is the defence's output -> its bridge."""
     leaks: tuple[str, ...] = ()
-    """Functions without a gradient behind the first layer."""
+    """Non-differentiable functions after the first layer."""
     end: int | None = None
-    """Which of the values since the last layer the logits are; None: the model's own answer."""
+    """Index of the logits among the values since the last layer; None: the model's own output."""
     findings: tuple[str, ...] = ()
-    """Sentences that say what was found and what is done about it."""
+    """Sentences on what was found and what is done about it."""
     answers: str = ""
-    """Kind of the model's answers ("labels", "probabilities", ...) where it is not the logits inside."""
+    """Kind of the model's outputs ("labels", "probabilities", ...) if they are not the inner logits."""
     plain: bool = False
-    """Whether the layers are functions of plain tensors."""
+    """Whether the layers are functions with plain tensors as weights."""
     honest: bool = False
-    """Whether functions with a backward pass of their own are differentiated by what they compute."""
+    """Whether functions with a custom backward pass are differentiated by what they compute."""
 
     @property
     def wrapped(self) -> Model:
-        """The model itself."""
+        """The original model."""
         return self.model
 
     @property
     def changes(self) -> bool:
-        """Whether there is anything to go around: if not, this is the model itself."""
+        """Whether there is anything to bypass: if not, this is the model itself."""
         return bool(self.fronts or self.leaks or self.honest or self.end is not None)
 
     def describe(self) -> str:
-        """What was found and what is done about it, a line for each."""
+        """What was found and what is done about it, one line each."""
         return "\n".join(self.findings) or "nothing hides the gradient: the model is used as it is"
 
     def __call__(self, x: Tensor, /) -> Tensor:
-        """The logits inside (N, C), with the class first that the model names."""
+        """The inner logits (N, C), with the model's predicted class at the top."""
         graph = torch.is_grad_enabled() and x.requires_grad
         if not self.changes or (not graph and self.end is None):
             return self.model(x)
@@ -71,18 +71,18 @@ class Inside:
 
 
 def inside(model: Model, x: Tensor) -> Inside:
-    """The model with gradients of its differentiable core, whatever is wrapped around it.
+    """Give a model the gradients of its differentiable core, whatever is wrapped around it.
 
-    One pass is watched, function by function. Where the images reach the first layer with parameters without a gradient
-    that agrees with differences, the gradient goes straight through to the layer's input, in its size and mixture of
-    channels, which are fitted (BPDA). Steps behind it that have no gradient - rounding, signs, comparisons, detached
-    tensors, parts that run without a graph - get one. Functions of its own (:class:`torch.autograd.Function`) and hooks
-    that falsify gradients are passed over. And where the answers are probabilities, labels, or logits of
-    another scale or precision, the logits inside are taken; their first class is always the one that the model names,
-    so that what fools this fools the model, unless it draws random numbers.
+    One pass is traced, function by function. If the images reach the first layer with parameters without a gradient
+    that agrees with finite differences, the gradient goes straight through to the layer's input, with its size and
+    mixture of channels, which are fitted (BPDA). Later steps that have no gradient - rounding, signs, comparisons,
+    detached tensors, parts that run without a graph - get one. Custom functions (:class:`torch.autograd.Function`) and
+    hooks that falsify gradients are bypassed. And if the outputs are probabilities, labels, or logits of another scale
+    or precision, the inner logits are used; their top class is always the model's prediction, so that what fools this
+    fools the model, unless it draws random numbers.
 
-    Works on modules and on functions that use torch's functions inside. What it cannot see are compiled networks.
-    Combine it with :func:`attacks.expectation` for a model that draws random numbers.
+    Works on modules and on functions that use torch's functions inside. It cannot look into compiled networks. Combine
+    it with :func:`attacks.expectation` for a model that draws random numbers.
 
     References:
         Athalye et al., Obfuscated gradients give a false sense of security <https://arxiv.org/abs/1802.00420>, 2018.
@@ -93,7 +93,7 @@ def inside(model: Model, x: Tensor) -> Inside:
         x: A few images (N, ...) like those to be attacked.
 
     Raises:
-        ValueError: If these are no images, or the model cannot be called or fails on them.
+        ValueError: If these are not images, or the model cannot be called or fails on them.
 
     Example:
         >>> from attacks import PGD, Untargeted
@@ -118,7 +118,7 @@ def inside(model: Model, x: Tensor) -> Inside:
     honest = falsified(looked)
     if honest:
         names = ", ".join(dict.fromkeys(looked.seen.backwards.found))
-        found.append(f"gradients that are not those of what is computed ({names}): they are computed anew")
+        found.append(f"gradients that are not those of what is computed ({names}): they are recomputed")
     end, what = _end(looked)
     if what:
         found.append(f"the answers are {what}" + (": the logits inside are taken" if end is not None else ""))
@@ -149,7 +149,7 @@ def _fronts(looked: Looked) -> tuple[dict[int, Front], list[str]]:
 
 
 def _end(looked: Looked) -> tuple[int | None, str]:
-    """Where the logits are among the values since the last layer, and what the answers are instead."""
+    """The index of the logits among the values since the last layer, and what the outputs are instead."""
     count = len(looked.x)
     final = find_logits(looked.answer, count)
     if not isinstance(final, Tensor):

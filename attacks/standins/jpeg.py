@@ -1,4 +1,4 @@
-"""What saving an image as a JPEG does to it, differentiable."""
+"""Differentiable JPEG compression."""
 
 import math
 
@@ -17,29 +17,29 @@ _CHROMA = (
     *(17, 18, 24, 47, 99, 99, 99, 99, 18, 21, 26, 66, 99, 99, 99, 99, 24, 26, 56, 99, 99, 99, 99, 99, 47, 66),
     *([99] * 38),
 )
-"""Steps of the coefficients, row by row: annex K of the standard, which libjpeg scales by the quality."""
+"""Quantisation steps of the coefficients, row by row: annex K of the standard, which libjpeg scales by quality."""
 _SIDE = 8
 _TO_YCBCR = ((0.299, 0.587, 0.114), (-0.168736, -0.331264, 0.5), (0.5, -0.418688, -0.081312))
 _WHITE, _GREY = 255, 128
 
 
 def jpeg(x: Tensor, quality: int) -> Tensor:
-    """Images as they are once saved as a JPEG file, with a gradient that passes straight through the rounding.
+    """Compress images as in a JPEG file, with a gradient that passes straight through the rounding.
 
-    Colours are kept at full resolution (4:4:4), and the steps of the coefficients are those of libjpeg, so of Pillow.
-    From what Pillow makes of the same image it differs by a level here and there, since a file is computed in whole
-    numbers; and where a coefficient lies halfway between two steps, by more in a block: what counts has to be tried on
-    the file.
+    Colours are kept at full resolution (4:4:4), and the quantisation steps are those of libjpeg, and so of Pillow. The
+    result differs from Pillow's by a level here and there, since files are computed in integers, and by more within a
+    block if a coefficient lies halfway between two steps: test final results on the actual file.
 
     Args:
         x: Images (N, C, H, W) in [0, 1], grey or RGB.
-        quality: 1 to 100.
+        quality: JPEG quality, 1 to 100.
 
     Returns:
         Images shaped like ``x``, multiples of 1/255.
 
     Raises:
-        ValueError: The quality is no whole number in its range, or the images are no floats, or neither grey nor RGB.
+        ValueError: If the quality is not a whole number in its range, or the images are not floats, or neither grey nor
+            RGB.
 
     References:
         Shin and Song, JPEG-resistant adversarial images, 2017, for attacks through the compression;
@@ -62,12 +62,12 @@ def jpeg(x: Tensor, quality: int) -> Tensor:
         raise ValueError(f"expected images (N, C, H, W) with 1 or 3 channels, got shape {tuple(x.shape)}")
     with torch.no_grad():
         saved = _saved(x, quality)
-    # The transforms undo each other, so that without the rounding each value would come out as it went in.
+    # The transforms are inverses, so that without the rounding each value would be unchanged.
     return saved + (x - x.detach())
 
 
 def _saved(x: Tensor, quality: int) -> Tensor:
-    """Images (N, C, H, W) as they are once saved."""
+    """Images (N, C, H, W) after saving."""
     height, width = x.shape[2:]
     planes = x * _WHITE
     mixed = torch.tensor(_TO_YCBCR, dtype=x.dtype, device=x.device)
@@ -76,7 +76,7 @@ def _saved(x: Tensor, quality: int) -> Tensor:
         planes = torch.einsum("ij,njhw->nihw", mixed, planes) + middle
     padded = pad(planes.round().clamp(0, _WHITE), (0, -width % _SIDE, 0, -height % _SIDE), mode="replicate")
     saved = _through_coefficients(padded - _GREY, _steps(quality, x))[..., :height, :width] + _GREY
-    saved = saved.round().clamp(0, _WHITE)  # before colours are made of it: ripples at edges go far beyond
+    saved = saved.round().clamp(0, _WHITE)  # before the conversion to colours: ripples at edges go far beyond
     if x.shape[1] == 3:
         saved = torch.einsum("ij,njhw->nihw", mixed.inverse(), saved - middle).round().clamp(0, _WHITE)
     return saved / _WHITE
@@ -99,7 +99,7 @@ def _cosines(like: Tensor) -> Tensor:
 
 
 def _steps(quality: int, x: Tensor) -> Tensor:
-    """By how much each coefficient of each channel is rounded, as libjpeg has it for a quality: (C, 1, 1, 8, 8)."""
+    """Quantisation step of each coefficient of each channel in libjpeg at a quality: (C, 1, 1, 8, 8)."""
     scale = 5000 // quality if quality < 50 else 200 - 2 * quality
     tables = (_LUMA, _CHROMA, _CHROMA)[: x.shape[1]]
     scaled = [[min(max((value * scale + 50) // 100, 1), 255) for value in table] for table in tables]

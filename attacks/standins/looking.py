@@ -1,4 +1,4 @@
-"""A first look at a model: passes over a few images, and over the same ones moved a little, watched throughout."""
+"""Probing a model: traced passes over a few images, and over slightly perturbed ones."""
 
 from typing import Any, NamedTuple
 
@@ -11,46 +11,46 @@ from attacks.searches.patterns import pattern
 from attacks.standins.passing import Pass
 
 REACH = 4 / 255
-"""How far images are moved, up or down, to see what a step makes of that."""
+"""Size of the perturbations, up or down, that test a step's response."""
 TRIALS = 4
-"""Number of such moves for each image."""
+"""Number of perturbations for each image."""
 PROBED = 16
-"""Number of drawn images that a model is shown beside those given."""
+"""Number of random images used in addition to those given."""
 
 
 class Looked(NamedTuple):
-    """A watched pass, and others over images moved a little, with the same random numbers."""
+    """A traced pass, and others over slightly perturbed images, with the same random numbers."""
 
     x: Tensor
-    """The images and drawn ones (N, ...), behind the graphs of the values."""
+    """The given and random images (N, ...), from which the values' graphs start."""
     answer: Any
-    """The model's answer about them."""
+    """The model's output for them."""
     seen: Pass
     """The pass in which steps without a gradient have one."""
     values: dict[int, Tensor]
-    """Layer -> its input, with the graph that the model itself gives it."""
+    """Layer -> its input, with the model's own graph."""
     moves: list[Tensor]
-    """Differences between moved images and these (N, ...)."""
+    """Differences between perturbed images and these (N, ...)."""
     moved: list[dict[int, Tensor]]
-    """Layer -> its input after each of the moves."""
+    """Layer -> its input for each of the perturbations."""
     graph: bool
-    """Whether the model itself gives the last layer's answers a graph."""
+    """Whether the last layer's outputs have a graph in the model itself."""
     plain: bool
-    """Whether the layers are functions of plain tensors."""
+    """Whether the layers are functions with plain tensors as weights."""
     own: tuple[Tensor, Pass]
     """The images and the pass with the gradients of the model."""
     truly: tuple[Tensor, Pass] | None
-    """The same with those of what it computes; None where it brings no backward pass along."""
+    """The same with the gradients of what it computes; None if it has no custom backward pass."""
     ends: list[list[Tensor]]
-    """The answers of the last layer about each of the moves."""
+    """The last layer's outputs for each of the perturbations."""
 
 
 def look(model: Model, x: Tensor) -> Looked | None:
-    """Watch a model; None where it cannot be watched.
+    """Probe a model; None if it cannot be traced.
 
     Args:
         model: Images in [0, 1] -> logits, probabilities, or labels.
-        x: Images (N, ...) as :func:`with_drawn` gives them.
+        x: Images (N, ...) as returned by :func:`with_drawn`.
 
     Example:
         >>> looked = look(torch.nn.Linear(3, 2), torch.rand(4, 3))
@@ -87,13 +87,13 @@ def look(model: Model, x: Tensor) -> Looked | None:
 
 
 def _watched(model: Model, x: Tensor, *, bridged: bool, plain: bool, honest: bool = False) -> tuple[Pass, Any]:
-    """A pass with random numbers of its own, and the answer; None where the model fails."""
+    """A pass with its own random numbers, and the output, or None if the model fails."""
     seen = Pass(x, bridged=bridged, plain=plain, honest=honest)
     torch.manual_seed(0)
     try:
         with torch.enable_grad(), seen:
             return seen, model(x.clone())
-    except Exception:  # the attack itself will meet the error, if it is the model's own
+    except Exception:  # if the error is the model's own, the attack itself will raise it
         return seen, None
 
 
@@ -102,7 +102,7 @@ def _fresh(seen: Pass, like: Pass) -> dict[int, Tensor]:
 
 
 def with_drawn(x: Tensor) -> Tensor:
-    """The images (N, ...) and some drawn ones.
+    """The images (N, ...) and some random ones.
 
     Example:
         >>> with_drawn(torch.rand(2, 3)).shape

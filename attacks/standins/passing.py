@@ -1,4 +1,4 @@
-"""One pass of a model, watched function by function: torch hands every call of its functions to a mode."""
+"""One pass of a model, traced function by function: torch hands every call of its functions to a mode."""
 
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
@@ -31,18 +31,18 @@ _CHOOSING = ("where", "masked_fill")
 
 
 class Pass(TorchFunctionMode):
-    """Watches one pass of a model, and bridges what hides its gradient.
+    """Traces one pass of a model, and bridges steps that mask its gradient.
 
-    Everything is undone when the context is left; the model, its modules and their hooks are not touched.
+    Everything is undone when the context ends; the model, its modules and their hooks are not touched.
 
     Args:
-        x: The images (N, ...) that the model is asked about.
-        fronts: Number of each layer that is given what a defence made of the images -> its bridge.
-        bridged: Whether steps without a gradient (rounding, signs, comparisons, detached tensors) get one, and whether
-            parts that ask for no gradient have one all the same.
-        honest: Whether functions with a backward pass of their own are differentiated by what they compute instead, and
-            hooks on gradients are left out; only where ``bridged``.
-        plain: Whether layers may be of plain tensors, in a function without parameters.
+        x: The images (N, ...) of the query.
+        fronts: Number of each layer whose input is the defence's output -> its bridge.
+        bridged: Whether steps without a gradient (rounding, signs, comparisons, detached tensors) get one, and parts
+            that disable gradients keep one.
+        honest: Whether functions with a custom backward pass are differentiated by what they compute instead, and hooks
+            on gradients are suppressed; only if ``bridged``.
+        plain: Whether layers may use plain tensors, in a function without parameters.
 
     Example:
         >>> x = torch.tensor([[0.3]], requires_grad=True)
@@ -53,15 +53,15 @@ class Pass(TorchFunctionMode):
     """
 
     inputs: list[Tensor]
-    """What each layer with parameters was given."""
+    """The input of each layer with parameters."""
     fresh: list[int]
-    """Numbers of the layers whose input comes from no other layer, as far as it can be followed."""
+    """Numbers of the layers whose input comes from no other layer, as far as can be traced."""
     outputs: list[Tensor]
-    """All values of a row for each image since the last layer, (N, C) each, that of the layer included."""
+    """All values with one row per image since the last layer, (N, C) each, including the layer's own."""
     backwards: Backwards
-    """Functions with a backward pass of their own, and hooks on gradients."""
+    """Functions with a custom backward pass, and hooks on gradients."""
     leaks: list[tuple[str, int]]
-    """Functions without a gradient that values made of the images went through: name, and number of layers before."""
+    """Non-differentiable functions applied to values that depend on the images: name, and number of layers before."""
 
     def __init__(
         self,
@@ -81,7 +81,7 @@ class Pass(TorchFunctionMode):
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        """Torch's door to a mode: one call of one of its functions."""
+        """Torch's entry point of a mode: one call of one of its functions."""
         kwargs = kwargs or {}
         if func is torch._C._set_grad_enabled:
             return None if self._bridged and args == (False,) else func(*args)
@@ -109,7 +109,7 @@ class Pass(TorchFunctionMode):
         )
 
     def _enter(self, value: Any) -> Any:
-        """The input of a layer, bridged where it is to be."""
+        """The input of a layer, bridged if it has a front."""
         if not isinstance(value, Tensor):
             return value
         number = len(self.inputs)
@@ -120,7 +120,7 @@ class Pass(TorchFunctionMode):
         return value if front is None or len(value) != len(self._x) else front(value, self._x)
 
     def _follow(self, result: Any, given: tuple[Any, ...], *, is_layer: bool) -> None:
-        """Remember what a result comes from."""
+        """Record where a result comes from."""
         if not isinstance(result, Tensor):
             return
         tensors = [each for each in given if isinstance(each, Tensor)]
@@ -149,7 +149,7 @@ class Pass(TorchFunctionMode):
         return self._bridge(name, func, args, kwargs) if self._bridged else func(*args, **kwargs)
 
     def _carries(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
-        """Whether a call is about values that have a gradient with respect to the images, or had one."""
+        """Whether a call takes values that have, or had, a gradient with respect to the images."""
         given = [each for each in (*args, *kwargs.values()) if isinstance(each, Tensor)]
         return any(
             (each.requires_grad and not isinstance(each, nn.Parameter)) or each in self._shadows for each in given
@@ -164,7 +164,7 @@ class Pass(TorchFunctionMode):
         )
 
     def _bridge(self, name: str, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """A step without a gradient, with one."""
+        """Give a step without a gradient one."""
         first: Tensor = args[0]
         bare = name.removesuffix("_") if not name.startswith("__") else name
         if bare in (*_ROUNDING, *_SIGNS) and bare != name:  # in place
@@ -188,14 +188,14 @@ class Pass(TorchFunctionMode):
             self._shadows[each] if isinstance(each, Tensor) and each in self._shadows else each for each in args
         )
         result = func(*lent_args, **kwargs)
-        if isinstance(result, Tensor) and not result.is_floating_point():  # from one kind of whole number to another
+        if isinstance(result, Tensor) and not result.is_floating_point():  # from one integer type to another
             plain = func(*args, **kwargs)
             self._shadows[plain] = lent_args[0]
             return plain
         return result
 
     def _compared(self, name: str, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
-        """A comparison: what reads its answer as a number gets a gradient."""
+        """A comparison: code that reads its result as a number gets a gradient."""
         result: Tensor = func(*args, **kwargs)
         distance = args[0] - args[1] if len(args) > 1 else args[0] - kwargs["other"]
         below = name.strip("_") in ("lt", "le", "less")
@@ -203,7 +203,7 @@ class Pass(TorchFunctionMode):
         return result
 
     def _chosen(self, name: str, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
-        """A choice that depends on the images: the gradient goes straight to what it chooses from."""
+        """A selection that depends on the images: the gradient goes straight to the values selected from."""
         result: Tensor = func(*args, **kwargs)
         options = args[1:3] if name == "where" else args[:1]
         if name == "where" and args[0].is_floating_point():  # x.where(condition, other)

@@ -1,4 +1,4 @@
-"""A model without a gradient, or with a wrong one, made attackable by the gradients of a model like it."""
+"""Substitute gradients from a similar model, for models without a gradient or with a wrong one."""
 
 from collections.abc import Callable
 from functools import update_wrapper
@@ -14,12 +14,12 @@ from attacks.queries.modes import check_callable
 
 
 def with_gradients_of(model: Model, twin: Model) -> Model:
-    """A model that answers as it does, with the gradients of another: what a quantised network needs of its float twin.
+    """Give a model the gradients of another one, such as a quantised network those of its float twin.
 
-    Every answer is the model's own, so that nothing counts as fooled but what fools it. The loss is that of its own
-    logits as well; only the way from the images to the logits is differentiated through the twin. Where no gradient is
-    wanted, the twin is not asked. The gradients of the model itself are not used even where it has some: a skip
-    connection around a quantised layer gives a gradient of the wrong direction without a warning.
+    Every output is the model's own, so that only images that fool it count as fooled. The loss is computed from its own
+    logits too; only the path from the images to the logits is differentiated through the twin. If no gradient is
+    wanted, the twin is not queried. The model's own gradients are not used even if it has some: a skip connection
+    around a quantised layer gives a gradient in the wrong direction without a warning.
 
     Args:
         model: Images in [0, 1] -> logits, differentiable or not.
@@ -48,15 +48,15 @@ def with_gradients_of(model: Model, twin: Model) -> Model:
 
 
 def lend(own: Callable[[], Tensor], twin: Callable[[], Tensor], x: Tensor) -> Tensor:
-    """The logits of a model for images ``x``, with the gradient of a twin if one is wanted.
+    """The logits of a model for images ``x``, with the gradient of a twin if a gradient is wanted.
 
     Args:
-        own: Asks the model: logits (N, C).
-        twin: Asks its twin: logits (N, C).
-        x: The images (N, ...) that both are asked about.
+        own: Function that queries the model: logits (N, C).
+        twin: Function that queries its twin: logits (N, C).
+        x: The images (N, ...) for both.
 
     Raises:
-        ValueError: The two give logits of different shapes.
+        ValueError: If the two give logits of different shapes.
 
     Example:
         >>> x = torch.tensor([[0.26, 0.74]], requires_grad=True)

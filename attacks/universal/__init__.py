@@ -1,1 +1,1 @@
-"""One perturbation for many images: made, kept and measured."""
+"""One perturbation for many images: fitting, storing and measuring it."""

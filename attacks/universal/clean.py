@@ -1,4 +1,4 @@
-"""What a model says of clean images that come by again and again, asked once."""
+"""A cache of a model's outputs for clean images that recur."""
 
 from typing import NamedTuple
 
@@ -16,20 +16,20 @@ _KEPT_BYTES = 128 * 2**20
 
 
 class Clean(NamedTuple):
-    """A batch of clean images, as the model sees them."""
+    """A model's outputs for a batch of clean images."""
 
     logits: Tensor
     """The images' logits (N, C)."""
     ids: Tensor
-    """Ids made from the images' content, int64 (N,)."""
+    """Ids derived from the images' content, int64 (N,)."""
 
 
 class CleanLogits:
-    """The logits of clean images, remembered by the images' content: a loader may give them in any order and batches.
+    """Caches the logits of clean images by content: a loader may give them in any order and batches.
 
     Args:
         model: Images in [0, 1] -> logits.
-        most_bytes: How much is remembered at most; the model is asked about images beyond that each time.
+        most_bytes: Largest size of the cache; images beyond that are queried each time.
 
     Example:
         >>> asked = CleanLogits(lambda x: 2 * x)
@@ -46,7 +46,7 @@ class CleanLogits:
         """Logits and ids of images (N, ...).
 
         Raises:
-            ValueError: As attacks do, for images and logits that are not as they should be.
+            ValueError: As attacks do for invalid images and logits.
         """
         ids = content_ids(x)
         keys = ids.tolist()
@@ -65,7 +65,7 @@ def logits_of(model: Model, x: Tensor) -> Tensor:
     """A model's logits (N, C) of images (N, ...) for which there is no goal yet.
 
     Raises:
-        ValueError: As attacks do, for images and logits that are not as they should be.
+        ValueError: As attacks do for invalid images and logits.
 
     Example:
         >>> logits_of(lambda x: 2 * x, torch.tensor([[0.5, 0.25]]))
@@ -76,7 +76,7 @@ def logits_of(model: Model, x: Tensor) -> Tensor:
 
 
 def content_ids(x: Tensor) -> Tensor:
-    """A number made from each image's content: (N, ...) -> int64 (N,), not negative.
+    """A hash of each image's content: (N, ...) -> int64 (N,), not negative.
 
     Example:
         >>> ids = content_ids(torch.tensor([[0.5, 0.25], [0.25, 0.5], [0.5, 0.25]]))
@@ -84,7 +84,7 @@ def content_ids(x: Tensor) -> Tensor:
         (True, False)
     """
     bits = flat(x.float().contiguous()).view(torch.int32).long()
-    # Odd factors, and sums modulo 2**64: the same on every device, whatever the order of adding.
+    # Odd factors, and sums modulo 2**64: the same on every device, whatever the order of summation.
     factors = torch.arange(1, bits.shape[1] + 1, device=x.device) * GOLDEN | 1
     total = (bits * factors).sum(1)
     return (total ^ (total >> 29)) & (2**63 - 1)

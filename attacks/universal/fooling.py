@@ -1,4 +1,4 @@
-"""How often one perturbation fools a model, by both definitions in use, and into which classes."""
+"""Fooling rates of one perturbation, by both definitions in use, and the classes predicted."""
 
 import itertools
 from collections import Counter
@@ -14,15 +14,15 @@ from attacks.queries.gradients import forward
 from attacks.universal.clean import logits_of
 
 MakeGoal = Callable[..., Goal]
-"""Clean logits (N, C) and, by keyword, ids (N,) -> what counts as fooled for these images."""
+"""Clean logits (N, C) and, by keyword, ids (N,) -> the goal for these images."""
 Loader = Iterable[Tensor | Sequence[Tensor]]
-"""Gives batches of images (N, ...) in [0, 1], alone or with their labels (N,); can be iterated over repeatedly."""
+"""Iterable of batches of images (N, ...) in [0, 1], with or without labels (N,); can be iterated repeatedly."""
 Apply = Callable[[Tensor], Tensor]
-"""Images (N, ...) -> the same, perturbed."""
+"""Images (N, ...) -> perturbed images."""
 
 
 def untargeted(logits: Tensor, ids: Tensor) -> Untargeted:
-    """The goal that the first class of the clean image is no longer first.
+    """The goal that the clean image's top class is no longer at the top.
 
     Example:
         >>> untargeted(torch.tensor([[0.0, 2.0]]), ids=torch.tensor([5])).labels
@@ -42,21 +42,21 @@ class FoolingCounts(NamedTuple):
     """
 
     images: int = 0
-    """The number of all images."""
+    """Total number of images."""
     changed: int = 0
-    """Those whose first class is no longer the one on the clean image: the usual fooling rate."""
+    """Number of images whose top class differs from the clean image's: the usual fooling rate."""
     met: int = 0
-    """Those that meet the goal, without the pointless ones."""
+    """Number of images that meet the goal, without the pointless ones."""
     labelled: int = 0
-    """Those whose true class is known."""
+    """Number of images whose true class is known."""
     right: int = 0
-    """Labelled images that are classified right when clean."""
+    """Number of labelled images that are classified correctly when clean."""
     wrong: int = 0
-    """Labelled images that are misclassified when perturbed: the other fooling rate."""
+    """Number of labelled images that are misclassified when perturbed: the other fooling rate."""
     pointless: int = 0
-    """Those that were already of the class that the goal wants first, so that it says nothing about them."""
+    """Number of images that already have the class that the goal wants, so that it says nothing about them."""
     classes: tuple[tuple[int, int], ...] = ()
-    """The classes predicted for perturbed images, each with its number of images, the most frequent first."""
+    """Classes predicted for perturbed images, each with its number of images, most frequent first."""
 
     def __add__(self, other: object) -> Self:
         """The sums of the counts of both."""
@@ -77,13 +77,13 @@ class FoolingCounts(NamedTuple):
 
 
 def fooled(model: Model, loader: Loader, apply: Apply, goal: MakeGoal = untargeted) -> FoolingCounts:
-    """Count the images that a perturbation fools, without keeping them.
+    """Count the images that a perturbation fools, without storing them.
 
     Args:
         model: Images in [0, 1] -> logits.
         loader: Batches of images, or of images and labels.
-        apply: What is done to the images, such as :meth:`attacks.Perturbation.apply`.
-        goal: Makes the goal of a batch from its clean logits.
+        apply: Function applied to the images, such as :meth:`attacks.Perturbation.apply`.
+        goal: Function that makes the goal of a batch from its clean logits.
 
     Raises:
         ValueError: As attacks do for invalid images, goals and logits.
@@ -114,18 +114,19 @@ def unpacked(batch: Tensor | Sequence[Tensor]) -> tuple[Tensor, Tensor | None]:
 
 
 def batches_of(loader: Loader, epoch: int = 0, batch: int = 0) -> Iterator[tuple[int, int, Tensor]]:
-    """The batches of a loader, over and over.
+    """Yield the batches of a loader endlessly.
 
     Args:
-        loader: Batches of images, or of images and labels; a method ``set_epoch`` gets the number of each pass.
-        epoch: Number of the pass to begin with.
-        batch: Number of the batch in that pass to begin with.
+        loader: Batches of images, or of images and labels; its method ``set_epoch``, if any, gets the number of each
+            pass.
+        epoch: Number of the first pass.
+        batch: Number of the first batch in that pass.
 
     Yields:
         Number of the pass, number of the batch in it, and its images.
 
     Raises:
-        ValueError: A pass gives no batches.
+        ValueError: If a pass gives no batches.
 
     Example:
         >>> x = torch.zeros(2, 1)

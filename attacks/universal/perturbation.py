@@ -1,4 +1,4 @@
-"""A perturbation that is one and the same for all images, and its file."""
+"""A perturbation shared by all images, and its file."""
 
 import hashlib
 import json
@@ -26,16 +26,16 @@ ENTRY = "universal perturbation"
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Perturbation:
-    """One change for all images of one size.
+    """One perturbation for all images of one size.
 
     Args:
-        delta: The change that is added, float (C, H, W) or any other shape of one image, image units.
-        norm: The norm in which it is small.
-        eps: How small it had to be.
-        card: What else is known about it, as JSON can hold it: for which model, from which images, how often it fools.
+        delta: The perturbation to add, float (C, H, W) or any other shape of one image, image units.
+        norm: The norm in which it is bounded.
+        eps: Largest size allowed.
+        card: Further facts about it that JSON can hold: the model, the images used, how often it fools.
 
     Raises:
-        ValueError: If it is not finite, or larger than ``eps``.
+        ValueError: If it is not finite, or is larger than ``eps``.
 
     Example:
         >>> from attacks import Linf
@@ -68,14 +68,14 @@ class Perturbation:
 
     @property
     def digest(self) -> str:
-        """16 hexadecimal digits that change with its file."""
+        """16 hexadecimal digits of the hash of its file."""
         return hashlib.sha256(self.as_bytes()).hexdigest()[:16]
 
     def apply(self, x: Tensor) -> Tensor:
-        """Add it to images (N, ...) in [0, 1]; what would leave [0, 1] is cut off.
+        """Add it to images (N, ...) in [0, 1], clipping to [0, 1].
 
         Raises:
-            ValueError: If the images are of another size; :meth:`resized` makes it fit.
+            ValueError: If the images have another size; :meth:`resized` makes it fit.
         """
         if x.shape[1:] != self.delta.shape:
             wanted, got = (" x ".join(map(str, shape)) for shape in (self.delta.shape, x.shape[1:]))
@@ -83,9 +83,9 @@ class Perturbation:
         return (x + self.delta.to(x)).clamp_(0, 1)
 
     def resized(self, height: int, width: int) -> Self:
-        """The perturbation for images of another height and width: bilinear, and projected back to within ``eps``.
+        """Resize the perturbation to another height and width: bilinear, then projected back to within ``eps``.
 
-        Sizes are kept as the norm asks for it: an L2 or L1 perturbation is scaled to the length it had.
+        The size in the norm is kept: an L2 or L1 perturbation is scaled to its former length.
 
         Raises:
             ValueError: If it is not (C, H, W).
@@ -102,13 +102,13 @@ class Perturbation:
             return self
         rows = self.delta.unsqueeze(0)
         other = functional.interpolate(rows, size=(height, width), mode="bilinear", antialias=True)
-        # A sum over all values changes with their number; a bound on each does not, and no scaling changes a count.
+        # A sum over all values changes with their number, a bound on each does not, and scaling never changes a count.
         if not self.norm.per_value and not self.norm.grain:
             other = other * (self.norm.measure(rows) / self.norm.measure(other).clamp_min(1e-12))
         return replace(self, delta=self.norm.project(other, self.eps)[0])
 
     def on_grid(self) -> Self:
-        """The perturbation in whole steps of 1/255, within ``eps``: added to an 8-bit picture it gives an 8-bit one.
+        """Round to whole steps of 1/255, within ``eps``, so that adding it to an 8-bit image gives an 8-bit one.
 
         Example:
             >>> from attacks import Linf
@@ -119,8 +119,8 @@ class Perturbation:
         levels = self.delta * 255
         inner = levels.trunc()
         rest = (levels - inner).abs()
-        # A half and more is rounded outwards; where that lengthens it too much, only what is still nearer to the outer
-        # step. Nothing rounded outwards always fits, and no value moves by a whole step.
+        # Fractions of one half or more are rounded outwards; if that makes it too long, only fractions above a higher
+        # threshold. Rounding nothing outwards always fits, and no value moves by a whole step.
         rounded = ((inner + levels.sign() * (rest >= least)) / 255 for least in (*torch.linspace(0.5, 1, 501), 2))
         return replace(self, delta=next(delta for delta in rounded if self._fits(delta)))
 
@@ -135,7 +135,7 @@ class Perturbation:
         Path(path).write_bytes(self.as_bytes())
 
     def as_bytes(self) -> bytes:
-        """The content of the file that :meth:`save` writes."""
+        """The bytes of the file that :meth:`save` writes."""
         from safetensors.torch import save
 
         about = {"norm": self.norm.name, "eps": self.eps, "card": dict(self.card)}
@@ -146,15 +146,15 @@ class Perturbation:
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
-        """Read what :meth:`save` wrote.
+        """Read a file written by :meth:`save`.
 
         Raises:
-            OSError: If there is no such file, or it cannot be read.
-            ValueError: If it is damaged, or something else.
+            OSError: If the file does not exist or cannot be read.
+            ValueError: If the file is damaged or is not a perturbation.
         """
         from safetensors import SafetensorError, safe_open
 
-        with Path(path).open("rb"):  # safetensors has no word of its own for a missing file
+        with Path(path).open("rb"):  # safetensors has no specific error for a missing file
             pass
         try:
             with safe_open(path, "pt") as file:
@@ -169,7 +169,7 @@ class Perturbation:
 
 @dataclass(frozen=True, kw_only=True)
 class Universal:
-    """A universal perturbation as an attack: the same for every image, whatever the model and the goal.
+    """A universal perturbation as an attack: the same for every image, model and goal.
 
     Example:
         >>> from attacks import Linf, Untargeted
@@ -185,7 +185,7 @@ class Universal:
     norms: ClassVar[tuple[str, ...]] = tuple(NORMS)
 
     perturbation: Perturbation
-    """The perturbation that is added."""
+    """The perturbation to add."""
 
     @property
     def norm(self) -> Norm:
@@ -193,7 +193,7 @@ class Universal:
         return self.perturbation.norm
 
     def __call__(self, model: Model, x: Tensor, goal: Goal, *, eps: float | Tensor, seed: int = 0) -> Tensor:
-        """See :class:`attacks.protocols.BudgetAttack`; a smaller ``eps`` shortens it, and nothing is drawn."""
+        """See :class:`attacks.protocols.BudgetAttack`; a smaller ``eps`` shortens it; no random numbers are used."""
         check_call(self, eps, seed)
         active = Survivors.of(self, model, x, goal, eps, seed)
         return active.finish(self.norm.within(active.x, self.perturbation.apply(active.x), active.eps))

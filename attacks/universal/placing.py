@@ -1,4 +1,4 @@
-"""How a patch is put into images: at random places, turned and scaled at random."""
+"""Placement of a patch in images: random position, rotation and scale."""
 
 import math
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from attacks.searches.draws import uniform
 
 
 class Spots(NamedTuple):
-    """Where a patch is put into each of some images.
+    """Placement of a patch in each of several images.
 
     Example:
         >>> Spots(torch.tensor([[4.0, 4.0]]), torch.tensor([0.0]), torch.tensor([2.0])).size
@@ -22,25 +22,25 @@ class Spots(NamedTuple):
     """
 
     centre: Tensor
-    """Row and column of the middle of the patch, pixels from the upper left corner of the image (n, 2)."""
+    """Row and column of the centre of the patch, pixels from the upper left corner of the image (n, 2)."""
     angle: Tensor
-    """Degrees, counter-clockwise (n,)."""
+    """Rotation angle in degrees, counter-clockwise (n,)."""
     size: Tensor
     """Side of the square or diameter of the circle, pixels (n,)."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Placing:
-    """The random places, turns and sizes of a patch.
+    """The distribution of a patch's position, rotation and size.
 
     Args:
-        share: Share of the image that the patch covers at its largest, above 0, at most 1.
+        share: Largest share of the image that the patch covers, above 0, at most 1.
         shape: square or circle.
-        max_rotation: Largest angle either way, degrees; 0: it is never turned.
-        min_scale: Smallest side as a fraction of the largest, above 0, at most 1; 1: it has always one size.
+        max_rotation: Largest angle either way, degrees; 0: no rotation.
+        min_scale: Smallest side as a fraction of the largest, above 0, at most 1; 1: constant size.
 
     Raises:
-        ValueError: One of them is not as above.
+        ValueError: If an argument is outside its range.
 
     Example:
         >>> spots = Placing(share=0.25).spots(torch.zeros(3, 1, 32, 32), torch.arange(3), seed=0, draw=0)
@@ -49,11 +49,11 @@ class Placing:
     """
 
     share: float = 0.05
-    """Share of the image that the patch covers at its largest."""
+    """Largest share of the image that the patch covers."""
     shape: str = "square"
     """Shape of the patch, square or circle."""
     max_rotation: float = 20.0
-    """Largest angle either way, degrees."""
+    """Largest rotation angle either way, degrees."""
     min_scale: float = 0.7
     """Smallest side as a fraction of the largest."""
 
@@ -74,21 +74,21 @@ class Placing:
         """Largest side or diameter in images of that size, whole pixels.
 
         Raises:
-            ValueError: They have no room for it.
+            ValueError: If the patch does not fit.
         """
         return side_of(self.shape, self.share, height, width)
 
     def spots(self, x: Tensor, ids: Tensor, *, seed: int, draw: int) -> Spots:
-        """Where the patch is put into images, drawn for each image alone.
+        """Draw the placement of the patch, separately for each image.
 
         Args:
             x: Images (n, C, H, W).
-            ids: Their ids (n,).
+            ids: Ids of the images (n,).
             seed: Seed of the draws.
-            draw: Number of the draw: that of the step and the copy of an image.
+            draw: Number of the draw, for each step and copy of an image.
 
         Raises:
-            ValueError: The images have no room for it.
+            ValueError: If the patch does not fit into the images.
         """
         height, width = x.shape[2:]
         chance = uniform(seed, ids, draw, (4,))
@@ -97,13 +97,13 @@ class Placing:
         turned = torch.deg2rad(angle)
         spread = turned.cos().abs() + turned.sin().abs() if self.shape == "square" else torch.ones_like(turned)
         sides = torch.tensor([height, width], device=x.device, dtype=chance.dtype)
-        # As far from the edge as it reaches; one that is turned in an image that it fills loses its corners.
+        # Keeps its extent away from the edges; a rotated patch that fills the image loses its corners.
         reach = torch.minimum((size * spread / 2).unsqueeze(1), sides / 2)
         return Spots(reach + chance[:, 2:] * (sides - 2 * reach), angle, size)
 
 
 class Windows(NamedTuple):
-    """The parts of images that a patch can reach, and what of it each pixel there shows.
+    """The parts of images that a patch can reach, and the point of the patch at each pixel there.
 
     Example:
         >>> x = torch.zeros(1, 1, 4, 4)
@@ -118,20 +118,20 @@ class Windows(NamedTuple):
     corners: tuple[tuple[int, int], ...]
     """Row and column of the upper left corner of each window in its image (n)."""
     source: Tensor
-    """Place in the patch that each pixel of a window shows, -1 to 1 across and down (n, h, w, 2)."""
+    """Coordinates in the patch of each pixel of a window, -1 to 1 across and down (n, h, w, 2)."""
     covered: Tensor
-    """Pixels of the windows that the patch covers, bool (n, 1, h, w)."""
+    """Pixels of the windows covered by the patch, bool (n, 1, h, w)."""
 
     @classmethod
     def of(cls, x: Tensor, spots: Spots, shape: str) -> Self:
-        """The windows of images (n, C, H, W) for a patch of a shape at some spots."""
+        """The windows of images (n, C, H, W) for a patch of the given shape at the given spots."""
         sides = torch.tensor(x.shape[2:], device=x.device)
         reach = math.ceil(float(spots.size.max()) * (math.sqrt(2) if shape == "square" else 1)) + 2
         height, width = (min(int(side), reach) for side in sides)
         extent = torch.tensor([height, width], device=x.device)
         first = (spots.centre - extent / 2).round().long()
         corners = torch.minimum(first.clamp_min(0), sides - extent)
-        # Middles of the pixels, from the middle of the patch.
+        # Pixel centres, relative to the centre of the patch.
         away = spots.centre - corners
         down = torch.arange(height, device=x.device).view(1, -1, 1) + 0.5 - away[:, 0].view(-1, 1, 1)
         right = torch.arange(width, device=x.device).view(1, 1, -1) + 0.5 - away[:, 1].view(-1, 1, 1)
@@ -143,19 +143,19 @@ class Windows(NamedTuple):
         return cls(places, torch.stack([across, along], 3).to(x), (far <= 1).unsqueeze(1))
 
     def shown(self, content: Tensor) -> Tensor:
-        """What a patch (C, S, S) looks like in the windows (n, C, h, w), beyond its edges too."""
+        """Appearance of a patch (C, S, S) in the windows (n, C, h, w), even beyond its edges."""
         patches = content.unsqueeze(0).expand(len(self.source), -1, -1, -1)
         return functional.grid_sample(patches, self.source, padding_mode="border", align_corners=False)
 
     def put(self, content: Tensor, x: Tensor) -> Tensor:
-        """Images (n, C, H, W) with the patch (C, S, S); all that it does not cover stays as it is, bit for bit."""
+        """Images (n, C, H, W) with the patch (C, S, S); pixels it does not cover stay the same, bit for bit."""
         x_adv, shown = x.clone(), self.shown(content.to(x))
         for window, new, covered in zip(self._cut(x_adv), shown, self.covered, strict=True):
             window.copy_(torch.where(covered, new, window))
         return x_adv
 
     def adjoint(self, content: Tensor, gradient: Tensor) -> Tensor:
-        """The gradient with respect to images (n, C, H, W) -> that with respect to the patch (C, S, S), summed."""
+        """Map the gradient with respect to images (n, C, H, W) to that with respect to the patch (C, S, S), summed."""
         seen = torch.stack(self._cut(gradient)) * self.covered
         with torch.enable_grad():
             variable = content.detach().clone().requires_grad_()

@@ -1,4 +1,4 @@
-"""A patch that is made: its picture, which can be printed, and how it is put into images."""
+"""A finished patch: its printable picture, and its placement in images."""
 
 import hashlib
 import io
@@ -24,27 +24,27 @@ from attacks.universal.placing import Placing, Windows
 
 _ENTRY = "patch"
 _PRINTED = 600
-"""Pixels of the side of a printed patch, at least; a patch has few of its own."""
+"""Smallest side of a printed patch in pixels; patches themselves have few."""
 _QUIET = 0.1
 """Width of the quiet zone around a printed patch, as a fraction of its side."""
 _MOST = 4096
-"""Pixels of the side of a picture of a patch, at most: more is no patch of ours, and takes much memory."""
+"""Largest side of a patch's picture in pixels: a larger one cannot be ours, and would take much memory."""
 _DPI = 300
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Sticker:
-    """A patch, ready to be put into images of any size or to be printed.
+    """A finished patch, to put into images of any size or to print.
 
-    Values are rounded to whole steps of 1/255, and what is outside of a circle is white, as in its picture.
+    Values are rounded to whole steps of 1/255, and the area outside a circle is white, as in its picture.
 
     Args:
-        content: What is on it, float (C, S, S) in [0, 1], grey or RGB.
-        placing: How it was made to be put into images.
-        card: What else is known about it, as JSON can hold it: for which model, with which goal, how often it fools.
+        content: Pixel values, float (C, S, S) in [0, 1], grey or RGB.
+        placing: Placement it was made for.
+        card: Further facts about it that JSON can hold: the model, the goal, how often it fools.
 
     Raises:
-        ValueError: The content is not as above.
+        ValueError: If the content is not as above.
 
     Example:
         >>> black = Sticker(content=torch.zeros(1, 4, 4), placing=Placing(share=0.25, max_rotation=0, min_scale=1))
@@ -55,11 +55,11 @@ class Sticker:
     """
 
     content: Tensor
-    """What is on it (C, S, S), image units."""
+    """Pixel values (C, S, S), image units."""
     placing: Placing
-    """How it was made to be put into images."""
+    """Placement the patch was made for."""
     card: Mapping[str, Any] = field(default_factory=dict)
-    """What else is known about it."""
+    """Further facts about it."""
 
     def __post_init__(self) -> None:
         content: object = self.content
@@ -81,20 +81,20 @@ class Sticker:
 
     @property
     def digest(self) -> str:
-        """16 hexadecimal digits that change with what is on it, its placing and its card."""
+        """16 hexadecimal digits of the hash of its content, placing and card."""
         return hashlib.sha256(self._about().encode()).hexdigest()[:16]
 
     def apply(self, x: Tensor, ids: Tensor | None = None, *, seed: int = 0, draw: int = 0) -> Tensor:
-        """Put it into images, at a random place of each, turned and scaled at random; nothing else changes.
+        """Put it into images at random positions, rotations and scales; nothing else changes.
 
         Args:
             x: Images (n, C, H, W) in [0, 1].
-            ids: Their ids (n,), on which the places depend; None: numbers made from their content.
+            ids: Ids of the images (n,), which determine the placement; None: hashes of their content.
             seed: Seed of the draws.
-            draw: Number of the draw: another one gives other places.
+            draw: Number of the draw: another one gives different placements.
 
         Raises:
-            ValueError: The images have other colours, or no room for it.
+            ValueError: If the images have different channels, or the patch does not fit.
         """
         if x.ndim != 4 or x.shape[1] != len(self.content):
             wanted = f"(n, {len(self.content)}, H, W), as the patch has colours"
@@ -103,14 +103,14 @@ class Sticker:
         return Windows.of(x, spots, self.placing.shape).put(self.content, x)
 
     def save(self, path: str | Path) -> None:
-        """Write a PNG to be printed: enlarged, with a white margin; placing and card are in it as text.
+        """Write a PNG for printing: enlarged, with a white margin, and with placing and card as text.
 
         Needs the package Pillow.
         """
         Path(path).write_bytes(self.as_bytes())
 
     def as_bytes(self) -> bytes:
-        """The content of the file that :meth:`save` writes."""
+        """The bytes of the file that :meth:`save` writes."""
         from PIL import Image, PngImagePlugin
 
         side = self.content.shape[1]
@@ -132,11 +132,11 @@ class Sticker:
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
-        """Read what :meth:`save` wrote.
+        """Read a file written by :meth:`save`.
 
         Raises:
-            OSError: There is no such file, or it cannot be read.
-            ValueError: It is damaged, something else, or a patch that was changed since, as by a program for pictures.
+            OSError: If the file does not exist or cannot be read.
+            ValueError: If the file is damaged, is not a patch, or was changed since, as by an image editor.
         """
         data = Path(path).read_bytes()
         try:
@@ -161,7 +161,7 @@ class Sticker:
 
 
 def _read(data: bytes) -> tuple[Tensor, str]:
-    """The values (C, H, W) of a PNG file, and what is written in it about a patch."""
+    """The values (C, H, W) of a PNG file, and its text about the patch."""
     import numpy as np
     from PIL import Image, UnidentifiedImageError
 
@@ -170,7 +170,7 @@ def _read(data: bytes) -> tuple[Tensor, str]:
         try:
             opened = Image.open(io.BytesIO(data), formats=("PNG",))
         except UnidentifiedImageError:
-            raise ValueError("it is no PNG") from None
+            raise ValueError("it is not a PNG") from None
         with opened as picture:
             if max(picture.size) > _MOST:
                 raise ValueError(f"expected a picture of at most {_MOST} pixels a side, got {picture.size}")
@@ -188,7 +188,7 @@ def _described(content: object) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Stuck:
-    """A patch that exists as an attack: put into every image at a random place, whatever the model and the goal.
+    """A finished patch as an attack: put into every image at a random place, whatever the model and the goal.
 
     Example:
         >>> from attacks import Untargeted
@@ -204,7 +204,7 @@ class Stuck:
     norms: ClassVar[tuple[str, ...]] = ("l0",)
 
     sticker: Sticker
-    """The patch that is put into images."""
+    """The patch to put into images."""
     norm: Norm = L0()
     """The norm in which the change is measured."""
 

@@ -1,4 +1,4 @@
-"""Universal perturbations that are known before the attack, as one: of a file, or fitted to other images."""
+"""Universal perturbations as an attack: read from a file, or fitted to other images."""
 
 from dataclasses import dataclass, field, replace
 from typing import ClassVar, Self
@@ -16,19 +16,19 @@ from attacks.universal.perturbation import Perturbation, Universal
 from attacks.universal.universal import UniversalPerturbation
 
 BATCH = 16
-"""Images in each step of a fit."""
+"""Number of images in each step of a fit."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class StoredUniversal:
-    """Adds the perturbation in a file to every image, whatever the model and the goal.
+    """Adds the perturbation from a file to every image, whatever the model and the goal.
 
-    In place of a file it may be given images: :meth:`fitted` makes two perturbations, one of each half of them, and
-    every image gets the one that was made without it.
+    Alternatively, :meth:`fitted` makes two perturbations from given images, one from each half, and every image gets
+    the one made without it.
 
     Raises:
-        ValueError: Neither a file is named nor a fit asked for, or both; the file is no perturbation, or one of another
-            norm or another content than expected.
+        ValueError: If neither a file nor a fit is given, or both are; or if the file is not a perturbation, or has
+            another norm or content than expected.
 
     Example:
         >>> import tempfile
@@ -49,16 +49,16 @@ class StoredUniversal:
     norm: Norm = Linf()
     """The norm of the perturbation."""
     perturbation: str = ""
-    """The file, as :meth:`attacks.Perturbation.save` writes it."""
+    """The file, as written by :meth:`attacks.Perturbation.save`."""
     digest: str = ""
-    """Digest of the file's content; empty: whatever it is now, which is then filled in."""
+    """Digest of the file's content; if empty, the current one is accepted and filled in."""
     fit: int = 0
-    """Steps of a fit to each half of the images of a run, in place of a file; 0: none. In Linf and L2."""
+    """Number of steps of a fit to each half of a run's images, instead of a file; 0: no fit. In Linf and L2."""
 
     content: Perturbation | None = field(init=False, repr=False, compare=False, default=None)
-    """The perturbation that was read."""
+    """The perturbation read from the file."""
     halves: tuple[Perturbation, Perturbation] | None = field(init=False, repr=False, compare=False, default=None)
-    """For images whose content has an even number and for those with an odd one: made of the others."""
+    """The perturbations for images with even and with odd content ids, each made from the others."""
 
     def __post_init__(self) -> None:
         if self.fit:
@@ -88,16 +88,16 @@ class StoredUniversal:
             raise ValueError(f"expected a fit in {' or '.join(UniversalPerturbation.norms)}, got {self.norm.name}")
 
     def fitted(self, model: Model, x: Tensor, *, eps: float, seed: int = 0) -> Self:
-        """This attack with a perturbation of each half of some images, told apart by their content.
+        """This attack with a perturbation from each half of some images, split by content.
 
         Args:
             model: Images in [0, 1] -> logits.
-            x: Images (N, ...) in [0, 1], of both halves.
+            x: Images (N, ...) in [0, 1], from both halves.
             eps: Largest allowed size, image units.
             seed: Seed of all random draws.
 
         Raises:
-            ValueError: All images fall into one half, or no fit was asked for.
+            ValueError: If all images fall into one half, or ``fit`` is 0.
 
         Example:
             >>> import torch

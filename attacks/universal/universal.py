@@ -25,7 +25,7 @@ from attacks.universal.perturbation import Perturbation
 
 
 class FitState(NamedTuple):
-    """Where a fit stands: enough to go on from.
+    """The state of a fit, sufficient to resume it.
 
     Example:
         >>> states, x = [], torch.tensor([[0.6, 0.5]])
@@ -36,9 +36,9 @@ class FitState(NamedTuple):
     """
 
     step: int
-    """Gradient steps done."""
+    """Number of gradient steps done."""
     epoch: int
-    """Passes through the loader that were begun before the next batch."""
+    """Number of passes through the loader begun before the next batch."""
     batch: int
     """Number of the next batch in its pass."""
     delta: Tensor
@@ -46,15 +46,16 @@ class FitState(NamedTuple):
     momentum: Tensor
     """Running sum of gradients (1, C, H, W)."""
     best: Tensor
-    """The perturbation, filled out, that met the goal on most images held out; the last one where none are."""
+    """The perturbation, scaled to fill the budget, that met the goal on most held-out images; without any, the last
+    one."""
     best_rate: float = -1.0
-    """The fraction of those images; -1 before the first look."""
+    """The fraction of these images; -1 before the first evaluation."""
     over: bool = False
-    """Whether all images held out are fooled, and they are enough to go by."""
+    """Whether all held-out images are fooled, and there are enough of them."""
     weakness: float = 0.0
-    """How much views are weakened, from 0, not at all, to 1, most; see :func:`weakened`."""
+    """Strength of the weakening of views, from 0 (none) to 1 (most); see :func:`weakened`."""
     loss: float = 0.0
-    """The mean loss over the latest batch."""
+    """Mean loss over the latest batch."""
 
     def __repr__(self) -> str:
         where = f"step={self.step}, epoch={self.epoch}, batch={self.batch}, best_rate={self.best_rate:.4g}"
@@ -62,23 +63,24 @@ class FitState(NamedTuple):
 
 
 MANY = 100
-"""With fewer classes the likelihood is descended, as far as :data:`CERTAIN`: there every rival matters."""
+"""Number of classes below which the likelihood is descended, as far as :data:`CERTAIN`: there every rival matters."""
 CERTAIN = 9.0
-"""How many nats below certainty the log-likelihood of a class is low enough."""
+"""Number of nats below certainty at which the log-likelihood of a class is low enough."""
 CELLS = 8
-"""Cells along each side of a perturbation (C, H, W), among which it is drawn what a view does without."""
+"""Number of cells along each side of a perturbation (C, H, W), some of which are dropped at random in a view."""
 LEFT_OUT = 0.3
-"""The fraction of the cells that a view does without, in the mean, where it is weakened most."""
+"""Mean fraction of cells dropped from a view at the strongest weakening."""
 LESS = 0.5
-"""By how much at most what a view gets is weaker."""
+"""Largest reduction in the strength of a view's perturbation."""
 PACE = 0.1
-"""In each step the weakness changes by this times the difference of the fraction fooled and `still_fooled`."""
+"""Change of the weakness per step, relative to the difference between the fraction fooled and `still_fooled`."""
 STRETCH = 2.0
-"""Steps back and forth leave many values inside the budget; in the end all are multiplied by this and projected."""
+"""Factor by which all values are multiplied at the end, before projection: alternating steps leave many inside the
+budget."""
 ENOUGH = 50
-"""With fewer images held out no fit ends early: it would be chance that all of them are fooled."""
+"""Smallest number of held-out images with which a fit may end early: with fewer, fooling all of them may be chance."""
 AT_ONCE = 2**20
-"""How many values of images gradients are asked for at once: more take more memory, and more time for each."""
+"""Number of image values per gradient computation: more take more memory, and more time for each."""
 
 _NOTHING = FitState(step=0, epoch=0, batch=0, delta=torch.zeros(1), momentum=torch.zeros(1), best=torch.zeros(1))
 
@@ -88,15 +90,15 @@ OnStep = Callable[[FitState], None]
 
 @dataclass(frozen=True, kw_only=True)
 class UniversalPerturbation:
-    """Sign steps with momentum, down the mean over many images, each seen enlarged, shifted and mirrored at random.
+    """Takes sign steps with momentum on the mean loss over many images, randomly enlarged, shifted and mirrored.
 
-    What is descended is the cosine between the logits and those of the clean image, both around their mean, see
-    :func:`attacks.objectives.standing.unlike`: a margin looks at one rival, and rivals change from image to image and
-    step to step, so that the steps for different images undo each other. A model of few classes has few rivals, and
-    there it is the likelihood. The random views keep a perturbation from being made for these very images. Once most
-    views are fooled, they get less of it: cells are left out and the rest is made weaker, at random, as far as most are
-    still fooled. What fools with a part of its strength fools more images with all of it. A loader of random
-    pictures, in place of the model's own kind, makes it one that needs no data.
+    The loss is the cosine between the logits and those of the clean image, both minus their mean, see
+    :func:`attacks.objectives.standing.unlike`: a margin compares with one rival, and rivals change from image to image
+    and step to step, so that the steps for different images undo each other. A model with few classes has few rivals,
+    and there the loss is the likelihood. The random views keep the perturbation from overfitting to these images. Once
+    most views are fooled, the perturbation is weakened: cells are dropped and the rest is scaled down, at random, as
+    long as most views are still fooled. A perturbation that fools at part of its strength fools more images at full
+    strength. With a loader of random images instead of the model's own kind, no data are needed.
 
     References:
         Moosavi-Dezfooli et al., Universal adversarial perturbations <https://arxiv.org/abs/1610.08401>, 2017, for the
@@ -120,9 +122,9 @@ class UniversalPerturbation:
     eps: float = 10 / 255
     """Largest allowed size, image units."""
     goal: MakeGoal = untargeted
-    """Clean logits (N, C) and, by keyword, ids (N,) -> what counts as fooled."""
+    """Clean logits (N, C) and, by keyword, ids (N,) -> goal."""
     steps: int = 800
-    """Gradient steps, each on a batch of the loader."""
+    """Number of gradient steps, each on a batch of the loader."""
     relative_step: float = 0.3
     """Length of the first step as a fraction of ``eps``; falls to a fiftieth along a cosine."""
     decay: float = 0.9
@@ -131,9 +133,9 @@ class UniversalPerturbation:
     """Images (N, C, H, W) are enlarged by up to this factor, shifted within their frame, and mirrored where the model
     predicts the same for the mirror image; 1: never."""
     still_fooled: float = 0.8
-    """Views of images (N, C, H, W) get a part of the perturbation as long as this fraction is fooled by it; 1: all."""
+    """Views of images (N, C, H, W) get a weakened perturbation as long as this fraction is fooled by it; 1: never."""
     looks: int = 10
-    """How often the images held out are looked at."""
+    """Number of evaluations on the held-out images."""
 
     def __post_init__(self) -> None:
         check_eps(self.norm, self.eps)
@@ -154,14 +156,14 @@ class UniversalPerturbation:
         """Find a perturbation for a model.
 
         Args:
-            model: Images in [0, 1] -> logits. Of one that :func:`attacks.fast` made, gradients come from the faster
+            model: Images in [0, 1] -> logits. For one made by :func:`attacks.fast`, gradients come from the faster
                 form, and labels and rates from the original.
-            loader: Batches of images (N, ...) in [0, 1], or of images and labels, which are not looked at. It is
-                iterated over as often as needed; if it has a method ``set_epoch``, that gets the number of each pass.
-            held_out: Images that choose among the perturbations on the way; the fit is over when all are fooled
-                and they are at least :data:`ENOUGH`.
-            on_step: Called after every step; the state it is given can be kept, and is not changed afterwards.
-            start: Where an interrupted fit with the same parameters and loader stood. The result is the same.
+            loader: Batches of images (N, ...) in [0, 1], or of images and labels, which are ignored. It is iterated
+                over as often as needed; its method ``set_epoch``, if any, gets the number of each pass.
+            held_out: Images used to choose among intermediate perturbations; the fit ends when all are fooled and there
+                are at least :data:`ENOUGH`.
+            on_step: Function called after every step with a state that may be stored and is not changed afterwards.
+            start: State of an interrupted fit with the same parameters and loader to resume. The result is the same.
             seed: The seed of all random draws.
 
         Raises:
@@ -189,8 +191,8 @@ class UniversalPerturbation:
         seen = self._seen(x, asked, clean, chance[:, :4])
         moved = (seen + weakened(state.delta, state.weakness, chance[:, 4:])).clamp_(0, 1)
         value, rate, gradient = _descent(form_for(model, self.precision), moved, goal, asked.logits)
-        # Also where a cell was left out, and where a value was clamped: otherwise a pixel that is black in most images,
-        # and was made darker once, would have no gradient to bring it back.
+        # Also where a cell was dropped or a value clamped: otherwise a pixel that is black in most images, and was once
+        # made darker, would have no gradient to bring it back.
         momentum = accumulate(state.momentum, gradient, self.decay)
         fall = (1 + math.cos(math.pi * state.step / self.steps)) / 2
         move = self.norm.steepest(-momentum, self.relative_step * (0.02 + 0.98 * fall) * self.eps)
@@ -199,7 +201,7 @@ class UniversalPerturbation:
         return state._replace(step=state.step + 1, delta=delta, momentum=momentum, weakness=weakness, loss=value)
 
     def _seen(self, x: Tensor, asked: Clean, clean: CleanLogits, chance: Tensor) -> Tensor:
-        """Each image enlarged, shifted within its frame, and mirrored or not, by chance (N, 4); flat rows unchanged.
+        """Enlarge, shift and perhaps mirror each image in its frame, by ``chance`` (N, 4); flat rows stay unchanged.
 
         Images are mirrored only if the model predicts the same for the mirror image: a mirrored digit is not a digit.
         """
@@ -207,14 +209,14 @@ class UniversalPerturbation:
             return x
         same = clean(x.flip(3)).logits.argmax(1) == asked.logits.argmax(1)
         scale = 1 + (self.zoom - 1) * chance[:, 0]
-        # At most so far that the edge of the image comes to the edge of the frame.
+        # At most until the edge of the image reaches the edge of the frame.
         shift = (chance[:, 1:3] - 0.5) * (scale - 1).unsqueeze(1)
         seen = warp(x, torch.zeros_like(scale), scale, shift)
         mirrored = (chance[:, 3] < 0.5) & same
         return torch.where(mirrored.view(-1, 1, 1, 1), seen.flip(3), seen)
 
     def _look(self, model: Model, held_out: Loader | None, state: FitState) -> FitState:
-        """Fill out the budget, and keep that if no earlier one met the goal on more of the images held out."""
+        """Scale to fill the budget, and keep the result unless an earlier one met the goal on more held-out images."""
         full = self.norm.project(STRETCH * state.delta, self.eps)
         if held_out is None:
             return state._replace(best=full)
@@ -227,11 +229,11 @@ class UniversalPerturbation:
 
 
 def weakened(delta: Tensor, weakness: float, chance: Tensor) -> Tensor:
-    """What each image gets of a perturbation: it is weaker by up to :data:`LESS`, and fades out in some cells.
+    """Weaken a perturbation for each image: by up to :data:`LESS` overall, and fading out in some cells.
 
     Args:
-        delta: Perturbation (1, C, H, W); of another shape it stays whole.
-        weakness: 0: as it is; 1: weakened most.
+        delta: Perturbation (1, C, H, W); other shapes keep all cells.
+        weakness: Strength of the weakening, from 0 (none) to 1 (most).
         chance: Uniform numbers in [0, 1), (N, 1 + CELLS²).
 
     Example:
@@ -247,7 +249,7 @@ def weakened(delta: Tensor, weakness: float, chance: Tensor) -> Tensor:
 
 
 def _descent(model: Model, x: Tensor, goal: Goal, clean: Tensor) -> tuple[float, float, Tensor]:
-    """What is descended, the fraction that is fooled, and the gradient (1, ...): means over the images (N, ...)."""
+    """Loss, fraction fooled, and gradient (1, ...), as means over the images (N, ...)."""
     value, count, gradient = 0.0, 0, torch.zeros_like(x[:1])
     for rows in torch.split(torch.arange(len(x), device=x.device), max(1, AT_ONCE // x[0].numel())):
         loss = unlike(clean[rows]) if clean.shape[1] >= MANY else _likelihood
@@ -259,5 +261,5 @@ def _descent(model: Model, x: Tensor, goal: Goal, clean: Tensor) -> tuple[float,
 
 
 def _likelihood(logits: Tensor, goal: Goal) -> Tensor:
-    """As :func:`attacks.losses.cross_entropy`, but an image that is fooled beyond doubt no longer contributes."""
+    """Like :func:`attacks.losses.cross_entropy`, but images fooled beyond doubt no longer contribute."""
     return cross_entropy(logits, goal).clamp_min(-CERTAIN)

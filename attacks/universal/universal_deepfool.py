@@ -1,4 +1,4 @@
-"""The original universal perturbation: DeepFool's steps, added up image by image."""
+"""The original universal perturbation: the sum of DeepFool's steps for one image after another."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -17,9 +17,9 @@ from attacks.universal.perturbation import Perturbation
 
 @dataclass(frozen=True, kw_only=True)
 class UniversalDeepFool:
-    """Goes through the images; where one is not fooled yet, adds the smallest step that fools it, and projects.
+    """Goes through the images, adds the smallest step that fools each one not fooled yet, and projects.
 
-    It is here as the reference; :class:`attacks.UniversalPerturbation` fools more images in less time.
+    Included for reference; :class:`attacks.UniversalPerturbation` fools more images in less time.
 
     References:
         Moosavi-Dezfooli et al., Universal adversarial perturbations <https://arxiv.org/abs/1610.08401>, 2017.
@@ -41,24 +41,24 @@ class UniversalDeepFool:
     eps: float = 10 / 255
     """Largest allowed size, image units."""
     goal: MakeGoal = untargeted
-    """Clean logits (N, C) and, by keyword, ids (N,) -> what counts as fooled."""
+    """Clean logits (N, C) and, by keyword, ids (N,) -> goal."""
     passes: int = 10
-    """Most passes through the images."""
+    """Largest number of passes through the images."""
     enough: float = 0.8
-    """Stop after a pass when this fraction of the images is fooled."""
+    """Fraction of fooled images after which no further pass is made."""
     steps: int = 50
-    """Most steps of DeepFool on each image."""
+    """Largest number of DeepFool steps on each image."""
     candidates: int = 10
-    """Boundaries that DeepFool looks at."""
+    """Number of boundaries that DeepFool considers."""
     overshoot: float = 0.02
-    """By what fraction a step of DeepFool is longer than it needs to be."""
+    """Fraction by which a step of DeepFool is longer than it needs to be."""
 
     def __post_init__(self) -> None:
         check_eps(self.norm, self.eps)
         check_parameters(self)
 
     def fit(self, model: Model, loader: Loader) -> Perturbation:
-        """Fit to images; see :meth:`attacks.UniversalPerturbation.fit`. Nothing is drawn."""
+        """Fit to images; see :meth:`attacks.UniversalPerturbation.fit`. Uses no random numbers."""
         clean, delta = CleanLogits(model), torch.empty(0)
         for _ in range(self.passes):
             for batch in loader:
@@ -77,7 +77,7 @@ class UniversalDeepFool:
         return Perturbation(delta=delta[0], norm=self.norm, eps=self.eps)
 
     def _add(self, model: Model, x: Tensor, asked: Clean, delta: Tensor) -> Tensor:
-        """The perturbation (1, ...) after the images of a batch, one after the other."""
+        """The perturbation (1, ...) after the images of a batch, one after another."""
         attack = DeepFool(norm=self.norm, steps=self.steps, candidates=self.candidates, overshoot=self.overshoot)
         wanted = self.goal(asked.logits, ids=asked.ids)
         wanted.check(asked.logits.shape[1])

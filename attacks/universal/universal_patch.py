@@ -1,4 +1,4 @@
-"""Universal patches: one patch that fools a model wherever it is, on one image or on most."""
+"""Universal patches: one patch that fools a model at any place, on one image or on most."""
 
 import itertools
 import math
@@ -25,11 +25,11 @@ from attacks.universal.sticker import Sticker
 from attacks.universal.universal import AT_ONCE, CERTAIN
 
 OnStep = Callable[[int, float], None]
-"""Called after every step with its number, from 1 on, and the mean loss over its images."""
+"""Called after every step with its number, from 1, and the mean loss over its images."""
 
 
 class Draws(NamedTuple):
-    """What decides the random numbers of a step beside the images.
+    """What determines the random numbers of a step, in addition to the images.
 
     Example:
         >>> Draws(seed=0, step=3).step
@@ -44,12 +44,12 @@ class Draws(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class UniversalPatch:
-    """Adam's steps down the mean over random places, turns and sizes of one patch on images.
+    """Minimises, with Adam, the mean loss over random positions, rotations and sizes of one patch on images.
 
-    What is descended is the margin, as far as :data:`attacks.universal.universal.CERTAIN` below zero: an image that is
-    fooled beyond doubt no longer contributes, and one of which the model is sure does, unlike in the likelihood. Each
-    image of a batch is taken as often as it needs for ``views`` of the patch, so that one image is enough: the patch
-    then fools the model on that image, wherever it is put.
+    The loss is the margin, down to :data:`attacks.universal.universal.CERTAIN` below zero: images fooled beyond doubt
+    no longer contribute, and images on which the model is confident do, unlike with the likelihood. Each image of a
+    batch is repeated as needed for ``views`` of the patch, so that one image is enough: the patch then fools the model
+    on that image, wherever it is placed.
 
     References:
         Brown et al., Adversarial patch <https://arxiv.org/abs/1712.09665>, 2017; Athalye et al., Synthesizing robust
@@ -69,13 +69,13 @@ class UniversalPatch:
     precision: ClassVar[Precision] = "bfloat16"
 
     placing: Placing = field(default_factory=Placing)
-    """How the patch is put into images."""
+    """Placement of the patch in images."""
     goal: MakeGoal = untargeted
-    """Clean logits (N, C) and, by keyword, ids (N,) -> what counts as fooled."""
+    """Clean logits (N, C) and, by keyword, ids (N,) -> goal."""
     steps: int = 200
     """Number of gradient steps."""
     views: int = 8
-    """Placed patches in a step, at least: few in many steps do more than many in few."""
+    """Smallest number of placed patches in a step: few in many steps work better than many in few."""
     step_size: float = 0.05
     """Length of the first step, image units; falls to a fiftieth along a cosine."""
 
@@ -88,23 +88,23 @@ class UniversalPatch:
             object.__setattr__(self, name, value)
 
     def fit(self, model: Model, loader: Loader, *, on_step: OnStep = lambda step, loss: None, seed: int = 0) -> Sticker:
-        """Make a patch for a model.
+        """Fit a patch to a model.
 
         Args:
-            model: Images in [0, 1] -> logits. Of one that :func:`attacks.fast` made, gradients come from the faster
+            model: Images in [0, 1] -> logits. For one made by :func:`attacks.fast`, gradients come from the faster
                 form, and labels from the original.
-            loader: Batches of images (N, C, H, W) in [0, 1], or of images and labels, which are not looked at. It is
-                iterated over as often as needed; if it has a method ``set_epoch``, that gets the number of each pass.
-            on_step: Called after every step with its number and the mean loss over its images.
+            loader: Batches of images (N, C, H, W) in [0, 1], or of images and labels, which are ignored. It is iterated
+                over as often as needed; its method ``set_epoch``, if any, gets the number of each pass.
+            on_step: Function called after every step with its number and the mean loss over its images.
             seed: Seed of all random draws.
 
         Returns:
-            The patch, with an empty card. Values are whole steps of 1/255.
+            The patch, with an empty card. Values are multiples of 1/255.
 
         Raises:
-            ValueError: If a batch or the model's output is not as above, images have different sizes or no room for the
-                patch, the loader is empty or cannot be iterated over again, or the goal makes no sense for the model's
-                classes.
+            ValueError: If a batch or the model's output is not as above, images have different sizes or are too small
+                for the patch, the loader is empty or cannot be iterated over again, or the goal makes no sense for the
+                model's classes.
         """
         clean, batches = CleanLogits(model), (x for _, _, x in batches_of(loader))
         first = next(batches)
@@ -112,7 +112,7 @@ class UniversalPatch:
         side = self.placing.side(*first.shape[2:])
         inside = outline(self.placing.shape, side).to(first.device)
         start = uniform(seed, torch.zeros(1, dtype=torch.long, device=first.device), 0, (first.shape[1], side, side))
-        content = torch.where(inside, start[0].to(first), 1.0)  # what is printed is white outside of a circle
+        content = torch.where(inside, start[0].to(first), 1.0)  # the print is white outside a circle
         adam = Adam(content)
         for step, x in enumerate(itertools.islice(itertools.chain([first], batches), self.steps)):
             check_size(x, first)

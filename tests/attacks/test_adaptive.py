@@ -121,7 +121,7 @@ def test_the_report_reads_like_one(undefended):
     text = str(Adaptive(first=FIRST).report(DETERMINISTIC["labels"](net), X, goal, eps=EPS))
     assert "found: the answers are labels: the logits inside are taken\n" in text
     assert "tried: the network inside: " in text
-    assert "not tried: decisions alone" in text
+    assert "not tried: a decision-based attack" in text
 
 
 def whatever_was_found(attack, model, x, goal):

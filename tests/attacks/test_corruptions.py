@@ -141,7 +141,7 @@ def test_images_that_cannot_be_corrupted_are_refused(x, message):
 
 def test_an_eps_is_refused():
     goal = Untargeted(torch.tensor([0]))
-    with pytest.raises(ValueError, match="expected no eps for a corruption, whose severity says how far it goes"):
+    with pytest.raises(ValueError, match="expected no eps for a corruption, whose strength is its severity"):
         Corruption("fog", norm=Linf())(never_asked, scene(32), goal, eps=0.1)
 
 

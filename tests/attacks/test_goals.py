@@ -204,8 +204,8 @@ def test_ids_of_any_kind_of_whole_numbers_draw_the_same():
         (lambda: TopKExclusion(torch.zeros(3, 0, dtype=torch.int64)), r"expected classes .* shape \(3, 0\)"),
         (lambda: OrderedTopK(torch.tensor([0])), r"expected targets .* 2 dim.* shape \(1,\)"),
         (lambda: OrderedTopK(torch.zeros(3, 0, dtype=torch.int64)), r"expected targets .* shape \(3, 0\)"),
-        (lambda: OrderedTopK(torch.tensor([[0, 1], [2, 2]])), r"expected different targets in a row"),
-        (lambda: OrderedTopK(torch.tensor([[2, 0, 2]])), r"expected different targets in a row"),
+        (lambda: OrderedTopK(torch.tensor([[0, 1], [2, 2]])), r"expected different targets in each row"),
+        (lambda: OrderedTopK(torch.tensor([[2, 0, 2]])), r"expected different targets in each row"),
         (lambda: Untargeted(torch.tensor([0]), ids=torch.tensor([0, 1])), r"expected 1 ids, got shape \(2,\)"),
         (
             lambda: Untargeted(torch.tensor([0]), ids=torch.tensor([7.0])),

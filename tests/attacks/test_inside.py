@@ -215,7 +215,7 @@ def test_a_gradient_that_is_falsified_between_two_layers_is_computed_anew(step):
     model, honest = Between(step), Between(lambda x: x)
     core = inside(model, X)
     assert core.honest
-    assert "they are computed anew" in core.describe()
+    assert "they are recomputed" in core.describe()
     assert alike(gradient(model), gradient(honest)) < 0.1
     assert alike(gradient(core), gradient(honest)) > 0.999
     assert torch.equal(core(X.clone().requires_grad_()), model(X))
