@@ -95,7 +95,7 @@ def test_one_attack_in_full():
     assert row["parameters"][2] == {
         "name": "random_start",
         "default": True,
-        "meaning": "Whether to start at a random point of the ball.",
+        "meaning": "Whether to start at a random point in the ball.",
     }
     shown = run("attacks", "pgd").stdout
     assert "norms  linf, l2, l1" in shown
