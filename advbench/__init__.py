@@ -1,4 +1,4 @@
-"""advbench: how easily an image classifier is fooled, in numbers that can be believed.
+"""advbench: how easily an image classifier is fooled, in numbers you can trust.
 
 Example:
     >>> import advbench

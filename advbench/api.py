@@ -25,7 +25,7 @@ from advbench.report.notebook import as_html
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class Run(StoredRun):
-    """A run, finished or not: its rows, its plan, its flags, and the numbers made of them."""
+    """A run, finished or not: its rows, its plan, its flags, and the numbers computed from them."""
 
     @classmethod
     def of(cls, stored: StoredRun) -> Self:
@@ -38,21 +38,21 @@ class Run(StoredRun):
         return RunAnalysis.of(self)
 
     def _repr_html_(self) -> str:
-        """The form that a notebook shows: numbers and trust flags."""
+        """HTML for notebooks: numbers and trust flags."""
         return as_html(self.analysis)
 
 
 def load_run(folder: str | Path) -> Run:
-    """Read the folder of a run; one still going on, or interrupted, is read as far as it got.
+    """Read the folder of a run; one that is still running or was interrupted is read as far as it got.
 
     Args:
-        folder: What `advbench run --out` wrote.
+        folder: Folder that `advbench run --out` wrote.
 
     Returns:
-        The run. Every file is compared with the digest inside it.
+        The run. Every file is checked against the digest inside it.
 
     Raises:
-        UserError: It is no such folder, or its manifest or plan is damaged or of another version.
+        UserError: It is not the folder of a run, or its manifest or plan is damaged or of another version.
 
     Example:
         >>> load_run("no such folder")
@@ -76,14 +76,15 @@ def run(  # noqa: PLR0913 - one call for everything, with a default for each
     """Run a suite, or the rest of an interrupted run.
 
     Args:
-        suite: Name of a suite in the package, a TOML file, a mapping of the same shape, or a suite.
-        out: Folder of the run; None: `reports/<name of the suite>`. Where it holds the same run, that is resumed.
-        workers: Number of worker processes; 1: this process does the work itself; "auto": as many as cores, memory and
-            the work allow, or one for each GPU.
-        cluster: Workers of dask that do the work instead: a client of `dask.distributed`, the address of a scheduler
-            such as tcp://HOST:8786, `local:4`, or the path of a scheduler file.
-        models: Label -> classifier, for models that the suite names but no table has. This process does the work then.
-        datasets: Label -> data set, for data sets that the suite names but no table has, likewise.
+        suite: Name of a suite in the package, a TOML file, a mapping with the same structure, or a suite object.
+        out: Folder of the run; None: `reports/<name of the suite>`. If it contains the same run, that is resumed.
+        workers: Number of worker processes; 1: everything runs in this process; "auto": as many as cores, memory and
+            the amount of work allow, or one for each GPU.
+        cluster: Dask workers to run on instead: a client of `dask.distributed`, the address of a scheduler such as
+            tcp://HOST:8786, `local:4`, or the path of a scheduler file.
+        models: Label -> classifier, for models that the suite names but the catalogue lacks. Then everything runs in
+            this process.
+        datasets: Label -> data set, for data sets that the suite names but the catalogue lacks; likewise.
         plugins: Names of modules with tables of models, attacks and data sets; see `advbench.catalog.plugins`.
         progress: Called after every unit.
 
@@ -93,7 +94,7 @@ def run(  # noqa: PLR0913 - one call for everything, with a default for each
     Raises:
         UserError: The suite is invalid, something cannot be loaded, the folder holds another run or cannot be
             written to, or another process is running in it.
-        StoppedError: Results could not be written; what was done before is saved.
+        StoppedError: Results could not be written; everything done before is saved.
 
     Example:
         >>> run({"name": "x"})

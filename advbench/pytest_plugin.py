@@ -1,18 +1,18 @@
-"""The pytest plug-in: robustness as a test. It is loaded in every pytest session, so it imports nothing heavy.
+"""The pytest plugin: robustness as a test. It is loaded in every pytest session, so it imports nothing heavy.
 
-A test asks for the fixture `advbench`, attacks a model of its own, and says what must hold::
+A test requests the fixture `advbench`, attacks its model, and asserts a robust accuracy::
 
     def test_my_model_is_robust(advbench):
         result = advbench(model, (images, labels), attack="pgd", eps="8/255")
         result.assert_robust(min=0.4)
 
-Images are a tensor, an array or a list, floats in [0, 1] or 8-bit values; labels are whole numbers or one-hot rows. A
-`DataLoader`, a data set or any other iterable of such batches does as well. Every option may stand in the marker of a
-test, of a class or of a module in place of the call::
+Images are a tensor, an array or a list, floats in [0, 1] or 8-bit values; labels are integers or one-hot rows. A
+`DataLoader`, a data set or any other iterable of such batches works as well. Every option can also be set in the marker
+of a test, class or module instead of the call::
 
     @pytest.mark.advbench(attack="apgd", norm="l2", eps=0.5, params={"steps": 100})
 
-Markers add up: what one says of an option holds unless one nearer to the test, or the call, says otherwise.
+Markers are combined: an option in one marker applies unless a marker closer to the test, or the call, overrides it.
 
 With `--advbench-baseline FILE`, `result.assert_no_drop()` compares with the outcomes of an earlier session, which
 `--advbench-update` writes.
@@ -29,35 +29,35 @@ if TYPE_CHECKING:
 
 _BENCH: "pytest.StashKey[Bench]" = pytest.StashKey()
 _MEASURED = "advbench_measured"
-"""Attribute of a report that takes the results of a test from pytest-xdist's workers to where they are summed up."""
+"""Attribute of a test report that carries the results from pytest-xdist's workers to the session's summary."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add the options."""
+    """Add the command-line options."""
     group = parser.getgroup("advbench", "adversarial robustness")
     group.addoption(
         "--advbench-baseline",
         type=Path,
         metavar="FILE",
-        help="outcomes of an earlier session, image by image, which result.assert_no_drop() compares with",
+        help="outcomes of an earlier session, image by image, for comparison by result.assert_no_drop()",
     )
     group.addoption("--advbench-update", action="store_true", help="write the outcomes of this session to the baseline")
-    parser.addini("advbench_baseline", "the file for --advbench-baseline where that is not given", default="")
+    parser.addini("advbench_baseline", "default for --advbench-baseline", default="")
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Register the marker, and check the options before any test runs."""
     config.addinivalue_line(
         "markers",
-        'advbench(attack="pgd", norm="linf", eps="8/255", goal="untargeted", seed=0, params={}, batch_size=64): what '
-        "the fixture advbench does in this test by default; eps is a number of any kind or a text",
+        'advbench(attack="pgd", norm="linf", eps="8/255", goal="untargeted", seed=0, params={}, batch_size=64): '
+        "default options of the fixture advbench in this test; eps is a number of any kind or a text",
     )
     if config.getoption("--advbench-update") and baseline_file(config) is None:
         raise pytest.UsageError("--advbench-update needs --advbench-baseline FILE, or the setting advbench_baseline")
 
 
 def baseline_file(config: pytest.Config) -> Path | None:
-    """The baseline of this session; a path in the settings starts at the folder they stand in."""
+    """The baseline of this session; a path in the settings is relative to the folder of the settings file."""
     named: Path | None = config.getoption("--advbench-baseline")
     if named is None and (setting := config.getini("advbench_baseline")):
         return config.rootpath / str(setting)
@@ -66,9 +66,9 @@ def baseline_file(config: pytest.Config) -> Path | None:
 
 @pytest.fixture
 def advbench(request: pytest.FixtureRequest) -> "Bench":
-    """Attack models and say what must hold: `advbench(model, (images, labels), attack="pgd", eps="8/255")`.
+    """Attack models and assert their robustness: `advbench(model, (images, labels), attack="pgd", eps="8/255")`.
 
-    What models, images, labels and options may be, says :class:`advbench.testing.Bench`.
+    See :class:`advbench.testing.Bench` for the accepted models, images, labels and options.
     """
     from advbench.testing import Bench
 
@@ -83,7 +83,7 @@ def advbench(request: pytest.FixtureRequest) -> "Bench":
 
 
 def _marked(test: pytest.Item) -> dict[str, Any]:
-    """The options that a test's markers set: its own, then those of its class and of its module."""
+    """The options set by a test's markers: its own, then those of its class and module."""
     options: dict[str, Any] = {}
     for marker in test.iter_markers("advbench"):
         if marker.args:
@@ -97,7 +97,7 @@ def _marked(test: pytest.Item) -> dict[str, Any]:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: "pytest.CallInfo[None]") -> Generator[None, Any, Any]:
-    """Put what a test measured into its report."""
+    """Add the measurements of a test to its report."""
     report = yield
     bench = item.stash.get(_BENCH, None)
     if bench is not None and call.when == "call":
@@ -108,7 +108,7 @@ def pytest_runtest_makereport(item: pytest.Item, call: "pytest.CallInfo[None]") 
 
 
 def _measured(result: Any) -> str:
-    """What a call measured, in a line."""
+    """The measurement of a call, in one line."""
     from advbench.report.columns import describe_left_out
 
     return f"{result.name}: {result.cell.robust}{describe_left_out(result.cell)}"
@@ -120,7 +120,7 @@ def _outcomes(result: Any) -> str | None:
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
-    """Print what was measured, also by the workers of pytest-xdist, and write the baseline if that was asked for."""
+    """Print the measurements, including those of pytest-xdist workers, and write the baseline if requested."""
     reports = [report for group in terminalreporter.stats.values() for report in group if hasattr(report, _MEASURED)]
     measured = [each for report in reports for each in getattr(report, _MEASURED)]
     if not measured:

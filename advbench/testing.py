@@ -1,4 +1,4 @@
-"""Robustness as an assertion: attack a model in a test, and state what must hold. Used by the pytest plug-in."""
+"""Robustness assertions: attack a model in a test, and assert its robustness. Used by the pytest plugin."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -49,15 +49,15 @@ class Result:
     analysis: RunAnalysis
     """Rows, numbers and trust flags."""
     name: str
-    """Name of the test, with the number of the call after the first."""
+    """Name of the test; from the second call on, with the number of the call."""
     baseline: Path | None = None
     """File with the outcomes of an earlier session; None if there is none."""
     updating: bool = False
-    """Whether this session writes the baseline, so that there is nothing to compare with yet."""
+    """Whether this session writes the baseline, so there is nothing to compare with yet."""
 
     @property
     def frame(self) -> pd.DataFrame:
-        """The results as a table, a row for each image and attack, with the columns of a run."""
+        """The results as a table with a row for each image and attack, and the columns of a run."""
         return self.analysis.frame
 
     @property
@@ -70,7 +70,7 @@ class Result:
         """The trust flags that were raised."""
         return self.analysis.flags
 
-    def assert_robust(self, min: float) -> None:  # noqa: A002 - it reads as it is meant: assert_robust(min=0.4)
+    def assert_robust(self, min: float) -> None:  # noqa: A002 - it reads naturally: assert_robust(min=0.4)
         """Assert that robust accuracy is at least ``min``, from 0 to 1. Unknown images do not count as robust.
 
         Raises:
@@ -82,26 +82,26 @@ class Result:
             raise ValueError(f"expected min from 0 to 1, got {min}")
         self.assert_trusted("E")
         if (rate := self.cell.robust.rate) is None or rate < min:
-            raise AssertionError(f"robust accuracy is {self.cell.robust}, at least {100 * min:.1f} % wanted\n{self}")
+            raise AssertionError(f"robust accuracy is {self.cell.robust}, at least {100 * min:.1f} % required\n{self}")
 
     def assert_trusted(self, severities: str = "EF") -> None:
         """Assert that no trust flag of these severities is raised.
 
         Raises:
             AssertionError: There is such a flag.
-            ValueError: There is no such severity: they are letters of EFI.
+            ValueError: There is no such severity; severities are letters of EFI.
         """
         __tracebackhide__ = True
         check_severities(severities)
         if found := [flag for flag in self.flags if flag.severity in severities]:
-            raise AssertionError("the numbers are not to be trusted:\n" + "\n".join(map(str, found)))
+            raise AssertionError("the numbers cannot be trusted:\n" + "\n".join(map(str, found)))
 
     def assert_no_drop(self, max_pp: float = 0.0, alpha: float = 0.05) -> None:
         """Assert that the model is not less robust than in the baseline, image by image.
 
         Args:
             max_pp: Largest allowed drop of robust accuracy, in percentage points.
-            alpha: Level at which a larger drop must be significant to count (exact McNemar test, one-sided).
+            alpha: Significance level at which a larger drop counts (exact McNemar test, one-sided).
 
         Raises:
             AssertionError: The model is less robust, or there is no baseline file.
@@ -178,23 +178,23 @@ class Bench:
         """Attack a model on some images.
 
         Args:
-            model: Images (N, C, H, W) in [0, 1] -> logits (N, classes), or an answer that holds them: a tuple with the
-                logits first, a mapping or an object with `logits`. It is checked for trust flags first.
-            data: A data set in one word or a path, as `advbench run --data` takes it: "folder:val/,images=200"; an
+            model: Images (N, C, H, W) in [0, 1] -> logits (N, classes), or an output that contains them: a tuple with
+                the logits first, a mapping or an object with `logits`. It is checked for trust flags first.
+            data: A data set in one word or a path, as for `advbench run --data`: "folder:val/,images=200"; an
                 `advbench.Dataset`, or one of the package datasets. Or images; or (images, labels), as a tuple, a list
-                or a mapping; or an iterable of such batches or of single images, such as a `DataLoader` or a data set,
-                all of whose images are held in memory. Images are a tensor, an array or a list: floats in [0, 1], of
-                the type that the model takes, or 8-bit values, which are divided by 255. Labels are integers of any
-                type, (N,) or (N, 1), or one-hot rows (N, classes); of a model with several labels for each image, which
-                has `thresholds`, rows of 0 and 1 (N, labels). Without labels, correct means classified as when clean.
+                or a mapping; or an iterable of such batches or of single images, such as a `DataLoader` or a data set;
+                all images are then held in memory. Images are a tensor, an array or a list: floats in [0, 1], of the
+                type that the model accepts, or 8-bit values, which are divided by 255. Labels are integers of any
+                type, (N,) or (N, 1), or one-hot rows (N, classes); for a multi-label model, which has `thresholds`,
+                rows of 0 and 1 (N, labels). Without labels, correct means classified as when clean.
             **options: `attack` (a name of `advbench attacks`; default pgd), `norm` (default: the attack's first), `eps`
                 (a number of any kind or a string such as "8/255"; default 2/255 in Linf), `goal` (default untargeted;
-                of several labels any-label-flips), `seed` (default 0), `params` (of the attack), `batch_size` (default
-                64). The marker `advbench` sets other defaults.
+                for several labels any-label-flips), `seed` (default 0), `params` (of the attack), `batch_size`
+                (default 64). The marker `advbench` sets other defaults.
 
         Raises:
-            UserError: An unknown name, a data set that cannot be opened or does not fit the model, a parameter that the
-                attack does not take, or an eps of the wrong scale.
+            UserError: An unknown name, a data set that cannot be opened or does not match the model, a parameter that
+                the attack does not support, or an eps on the wrong scale.
             ValueError: An option that does not exist; images, labels or a model that are not as described above, or do
                 not match each other; or a model that fails on the images.
         """
@@ -223,13 +223,13 @@ def _flags(subject: Subject, handed: HandedOver) -> list[Flag]:
     x, y, dataset = handed.inputs.x, handed.inputs.y, handed.dataset
     flags = check_model(subject, x[:ASKED], None if y is None else y[:ASKED], dataset=dataset)
     if y is not None and not any(flag.severity == "E" for flag in flags):
-        step = -(-len(x) // LOOKED_AT)  # evenly spread: a data set may be sorted by class
+        step = -(-len(x) // LOOKED_AT)  # evenly spaced: a data set may be sorted by class
         flags += check_data(subject, x[::step], y[::step], dataset=dataset, within=handed.model)
     return flags + check_set(_prepares(subject, handed), _shown(handed), dataset=dataset)
 
 
 def _shown(handed: HandedOver) -> Shown:
-    """What is known of the images that were handed over."""
+    """The images that were passed in, and what is known about them."""
     x, y = handed.inputs.x, handed.inputs.y
     return Shown(
         ids=sample_ids(x),
@@ -241,7 +241,7 @@ def _shown(handed: HandedOver) -> Shown:
 
 
 def _prepares(subject: Subject, handed: HandedOver) -> Classifier:
-    """What prepares the pictures: the classifier; for any other callable one that leaves them as they are."""
+    """The classifier that preprocesses pictures; for any other callable, one that leaves them unchanged."""
     if isinstance(handed.model, Classifier):
         return handed.model
     return Classifier(torch.nn.Identity(), num_classes=max(subject.num_classes, 2), name=subject.name)

@@ -1,1 +1,1 @@
-"""From the rows of a run to its numbers and its verdict. No torch."""
+"""Turns the rows of a run into its numbers and its verdict. Does not import torch."""

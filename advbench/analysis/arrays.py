@@ -1,4 +1,4 @@
-"""The columns of a run's frame as plain arrays, with the index of each row's image. No torch."""
+"""The columns of a run's frame as plain arrays, with the index of each row's image. Does not import torch."""
 
 from collections.abc import Iterator, Sequence
 from copy import copy
@@ -12,15 +12,15 @@ from advbench.analysis.labels.codes import SETS, narrowed
 from advbench.records.record import FOOLED, LEFT_OUT, OK, PROOF
 
 KEYS = ("model", "dataset", "goal", "norm", "attack", "params")
-"""Columns that are the same for all rows of an attack, whatever its eps."""
+"""Columns with the same value in all rows of an attack, whatever its eps."""
 COSTS = ("forwards", "backwards", "seconds")
 """Columns whose values are summed."""
 ALWAYS = 0.06
-"""Share of a random model's passes, one of twenty, that may go the other way."""
+"""Share of the passes of a random model, one of twenty, that may disagree."""
 Bools = NDArray[np.bool_]
-"""Array of truth values."""
+"""Array of booleans."""
 Ints = NDArray[np.int64]
-"""Array of whole numbers."""
+"""Array of integers."""
 Floats = NDArray[np.float64]
 """Array of floating-point numbers."""
 
@@ -37,7 +37,7 @@ class Block(NamedTuple):
     eps: float | None
     """Budget, image units; None: the attack looked for the smallest perturbation."""
     rows: Ints
-    """Places of the rows in the columns."""
+    """Positions of the rows in the columns."""
 
 
 class Columns:
@@ -45,7 +45,7 @@ class Columns:
 
     Args:
         frame: Rows of a run.
-        images: Index of the image that each row is about.
+        images: Index of the image of each row.
         count: Number of images.
     """
 
@@ -66,11 +66,11 @@ class Columns:
         self.costs = {name: frame[name].to_numpy(float, na_value=np.nan) for name in COSTS}
 
     def about(self, label: int, sets: Sequence[tuple[int, ...]]) -> Self:
-        """These columns with classes that are numbers of sets of labels as whether one label is in them.
+        """Replace classes that are numbers of label sets by whether one label is in them.
 
         Args:
             label: Number of the label.
-            sets: The set with each number.
+            sets: The label set with each number.
         """
         other = copy(self)
         other.frame = self.frame.assign(**{name: narrowed(_classes(self.frame[name]), sets, label) for name in SETS})
@@ -78,13 +78,13 @@ class Columns:
         return other
 
     def first(self, name: str) -> Ints:
-        """A column of classes by image: any value that a row of the image has; -1 for none."""
+        """A column of classes, by image: a value from any row of the image; -1 for none."""
         values = np.full(self.count, -1)
         np.maximum.at(values, self.images, _classes(self.frame[name]))
         return values
 
     def radius(self, norm: str) -> Floats:
-        """Size of each row's perturbation; infinite where the goal was not met, or not in all passes of the judge."""
+        """Perturbation size of each row; infinite if the goal was not met, or not in all passes of the judge."""
         certain = self.met & ~self.wavering
         if norm not in self.frame:
             return np.where(certain, 0.0, np.inf)
@@ -92,7 +92,7 @@ class Columns:
         return np.where(certain, np.nan_to_num(sizes, nan=np.inf), np.inf)
 
     def counted(self, blocks: Sequence[Block]) -> Bools:
-        """The images that some blocks are about: all but those that any of their rows left out."""
+        """The images that some blocks cover: all except those left out in any of their rows."""
         found = np.ones(self.count, bool)
         for block in blocks:
             found[self.images[block.rows[self.aside[block.rows]]]] = False
@@ -105,7 +105,7 @@ class Columns:
         return other, [block._replace(rows=block.rows[images[self.images[block.rows]]]) for block in blocks]
 
     def blocks(self) -> Iterator[Block]:
-        """The rows of each attack at each eps, sorted by the first appearance of all that they have in common."""
+        """Yield the rows of each attack at each eps, in the order of the first appearance of their common values."""
         factors = [pd.factorize(self.frame[name]) for name in KEYS]
         eps, budgets = pd.factorize(self.frame["eps"], use_na_sentinel=False)
         codes = [*(code for code, _ in factors), eps]
@@ -119,19 +119,19 @@ class Columns:
 
 
 def _given(frame: pd.DataFrame, name: str) -> pd.Series:
-    """A column that a frame of an earlier version may lack."""
+    """A column that may be missing in a frame from an earlier version."""
     return frame[name].astype(object) if name in frame else pd.Series(None, frame.index, dtype=object)
 
 
 def _true(column: pd.Series) -> Bools:
-    """Where a column of True, False and nothing is True."""
+    """Where a column of True, False and None is True."""
     found: Bools = (column == True).fillna(False).to_numpy(bool)  # noqa: E712 - the column may hold None
     return found
 
 
 def _between(frame: pd.DataFrame) -> Bools:
-    """Where a random model was fooled in some passes of the judge and not in others."""
-    if "met_share" not in frame:  # a frame that is older than the column
+    """Where a random model was fooled in some passes of the judge but not in others."""
+    if "met_share" not in frame:  # a frame older than the column
         return np.zeros(len(frame), bool)
     share = frame["met_share"].to_numpy(float, na_value=0.0)
     found: Bools = (share > ALWAYS) & (share < 1 - ALWAYS)
@@ -139,5 +139,5 @@ def _between(frame: pd.DataFrame) -> Bools:
 
 
 def _classes(column: pd.Series) -> Ints:
-    """A column of classes; -1 where there is none."""
+    """A column of classes; -1 for none."""
     return column.to_numpy(float, na_value=-1.0).astype(np.int64)

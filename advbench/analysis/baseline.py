@@ -1,4 +1,4 @@
-"""The baseline: a small file, committed beside the code, with the outcome of each image. No torch."""
+"""The baseline: a small file, committed with the code, with the outcome of each image. Does not import torch."""
 
 import hashlib
 import json
@@ -15,14 +15,14 @@ from advbench.analysis.metrics import NO_BUDGETS, Budgets
 from advbench.errors import UserError
 from advbench.records.storage.atomic import write_atomic
 
-_MAKE = "make one with `advbench baseline write DIR --baseline FILE`"
-_UPDATE = "if the new suite is meant, run `advbench baseline update DIR`, and commit what it writes"
+_MAKE = "create one with `advbench baseline write DIR --baseline FILE`"
+_UPDATE = "if the change is intended, run `advbench baseline update DIR`, and commit the file"
 _MOST_BYTES = 64 * 2**20
 _LEFT_OUT = "-"
 
 
 class BaselineImages(BaseModel):
-    """The images of one model and data set; a model sees them at a resolution of its own."""
+    """The images of one model and data set, at the model's resolution."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -31,7 +31,7 @@ class BaselineImages(BaseModel):
     dataset: str
     """Label of the data set."""
     weights_sha256: str = ""
-    """Digest of the weights that gave these outcomes; other weights may be compared with them."""
+    """Digest of the weights that produced these outcomes; other weights may be compared with them."""
     digest: str
     """Digest of the ids and labels."""
     samples: tuple[str, ...]
@@ -48,7 +48,7 @@ class Entry(BaseModel):
     dataset: str
     """Label of the data set."""
     goal: str
-    """Goal, which says what counted as broken."""
+    """Goal, which defines what counted as broken."""
     norm: str
     """Norm in which perturbations were measured."""
     attack: str
@@ -58,13 +58,13 @@ class Entry(BaseModel):
     eps: float | None
     """Budget, image units; None: no bound."""
     outcomes: Annotated[str, Field(pattern="^[01?-]*$")]
-    """A letter for each image: 1 robust, 0 broken, ? unknown, - left out because the goal has no meaning for it."""
+    """One character per image: 1 robust, 0 broken, ? unknown, - left out because the goal has no meaning for it."""
     form: str = ""
-    """Form of the network that the attack took its gradients from; empty if it is not recorded."""
+    """Form of the network in which the attack computed gradients; empty if not recorded."""
 
 
 class Baseline(BaseModel):
-    """Outcomes of a run, image by image, to hold later runs against.
+    """Outcomes of a run, image by image, with which later runs are compared.
 
     Example:
         >>> Baseline(run_id="r", advbench="0.1.0", images=(), cells=()).outcomes()
@@ -99,7 +99,7 @@ class Baseline(BaseModel):
             frame: Rows of the run.
             run_id: Id of the run.
             version: Version of advbench.
-            eps: As :func:`advbench.analysis.metrics.cells` takes it.
+            eps: Budgets, as for :func:`advbench.analysis.metrics.cells_of`.
         """
         images = tuple(_images(frame))
         samples = {(each.model, each.dataset): each.samples for each in images}
@@ -132,12 +132,12 @@ class Baseline(BaseModel):
         return found
 
     def of_model(self, model: str) -> Self:
-        """The part of it that is about one model."""
+        """The part about one model."""
         images = tuple(each for each in self.images if each.model == model)
         return self.model_copy(update={"images": images, "cells": tuple(c for c in self.cells if c.model == model)})
 
     def replaced(self, parts: Sequence["Baseline"]) -> Self:
-        """This baseline, with the entries of other baselines in place of its own for the models they hold."""
+        """Return this baseline, with its entries replaced by those of other baselines for the models in them."""
         fresh = {images.model for part in parts for images in part.images}
         kept = [images for images in self.images if images.model not in fresh]
         images = sorted([*kept, *(each for part in parts for each in part.images)], key=lambda i: (i.model, i.dataset))
@@ -146,14 +146,14 @@ class Baseline(BaseModel):
         return self.model_copy(update={"images": tuple(images), "cells": tuple(cells)})
 
     def refuse_others(self, other: "Baseline", *, labels: bool = True) -> None:
-        """Check that another run has the same images and was attacked in the same way.
+        """Check that another run has the same images and the same attacks.
 
         Args:
             other: Baseline of that run.
-            labels: Compare the images' labels too; a run that has not begun does not know them.
+            labels: Whether to compare the images' labels too; before a run starts, they are not known.
 
         Raises:
-            UserError: It was not; the message names what differs.
+            UserError: They differ; the message names the difference.
         """
         ours, theirs = (
             {(i.model, i.dataset): i.digest if labels else sorted(i.samples) for i in each.images}
@@ -167,10 +167,10 @@ class Baseline(BaseModel):
         ):
             if differing:
                 more = f" and {len(differing) - 3} more" if len(differing) > 3 else ""
-                raise UserError(f"the baseline is of other {what}: {', '.join(differing[:3])}{more}", hint=_UPDATE)
+                raise UserError(f"the baseline has other {what}: {', '.join(differing[:3])}{more}", hint=_UPDATE)
 
     def write(self, path: Path) -> Path:
-        """Write the file; the same run gives the same bytes.
+        """Write the file; the same run always gives the same bytes.
 
         Raises:
             UserError: It cannot be written.
@@ -182,13 +182,13 @@ def read_baseline(path: Path) -> Baseline:
     """Read a baseline.
 
     Raises:
-        UserError: There is none, or it is damaged or of another version.
+        UserError: There is none, or it is damaged or from another version.
 
     Example:
         >>> read_baseline(Path("none.json"))
         Traceback (most recent call last):
         advbench.errors.UserError: there is no baseline at none.json
-        make one with `advbench baseline write DIR --baseline FILE`
+        create one with `advbench baseline write DIR --baseline FILE`
     """
     try:
         if path.stat().st_size > _MOST_BYTES:

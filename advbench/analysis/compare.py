@@ -1,4 +1,4 @@
-"""Two runs side by side, paired image by image: what changed, and whether that is more than chance. No torch."""
+"""Compares two runs image by image: the changes, and whether they exceed chance. Does not import torch."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -27,9 +27,9 @@ from advbench.records.record import PROOF
 from advbench.sanitize import one_line
 
 CLEAN = "clean"
-"""What the clean images are called where an attack's name would stand: robust then means correct."""
+"""Label of the clean images in place of an attack's name; robust then means correct."""
 CORRUPTIONS = "corruptions"
-"""What stands in place of a goal where images were corrupted: robust then means classified right."""
+"""Label in place of a goal for corrupted images; robust then means classified correctly."""
 
 _LETTERS = {BROKEN: "0", ROBUST: "1", UNKNOWN: "?"}
 
@@ -40,7 +40,7 @@ class Key(NamedTuple):
     dataset: str
     """Label of the data set."""
     goal: str
-    """Goal, which says what counted as broken; empty for clean images, `CORRUPTIONS` for corrupted ones."""
+    """Goal, which defines what counted as broken; empty for clean images, `CORRUPTIONS` for corrupted ones."""
     norm: str
     """Norm in which perturbations were measured; empty for clean and for corrupted images."""
     attack: str
@@ -62,9 +62,9 @@ class Outcomes:
     samples: tuple[str, ...]
     """Ids of the images, without those left out."""
     letters: str
-    """A letter for each image: 1 robust, 0 broken, ? unknown; of proofs 1 proved, 0 not proved."""
+    """One character per image: 1 robust, 0 broken, ? unknown; for proofs 1 proved, 0 not proved."""
     form: str = ""
-    """Form of the network that the attack took its gradients from; empty for clean images, or if it is not recorded."""
+    """Form of the network in which the attack computed gradients; empty for clean images, or if not recorded."""
 
     def __repr__(self) -> str:
         return one_line(self)
@@ -82,7 +82,7 @@ class Outcomes:
 
 @dataclass(frozen=True, kw_only=True)
 class Change:
-    """One cell of two runs."""
+    """One cell that two runs have in common."""
 
     before: Outcomes
     """Outcomes in the first run."""
@@ -91,35 +91,35 @@ class Change:
     pairs: int
     """Number of images whose outcome is known in both."""
     broken: tuple[str, ...]
-    """Ids of the images that were robust and are not any more."""
+    """Ids of the images that were robust and no longer are."""
     mended: tuple[str, ...]
     """Ids of the images that were not robust and are now."""
     p_value: float
     """Two-sided p-value of McNemar's exact test."""
     p_adjusted: float
-    """Two-sided p-value after Holm's correction over all cells; those of corruptions are corrected by themselves."""
+    """Two-sided p-value after Holm's correction over all cells; corruptions are corrected separately."""
     p_worse: float
-    """One-sided p-value, that the second run is worse, after the same correction."""
+    """One-sided p-value for the second run being worse, after the same correction."""
 
     def __repr__(self) -> str:
         return one_line(self)
 
     @property
     def unlike(self) -> bool:
-        """Whether the two runs took their gradients from different forms of the network."""
+        """Whether the two runs computed gradients in different forms of the network."""
         return bool(self.before.form and self.after.form) and self.before.form != self.after.form
 
     @property
     def drop_pp(self) -> float:
-        """Loss from the first run to the second over the pairs, percentage points."""
+        """Drop from the first run to the second over the pairs, percentage points."""
         return 100 * (len(self.broken) - len(self.mended)) / self.pairs if self.pairs else 0.0
 
     @property
     def half_width_pp(self) -> float:
-        """Half of the 95 % interval of the difference, percentage points; never 0, also where no image changed.
+        """Half width of the 95 % interval of the difference, percentage points; never 0, even if no image changed.
 
-        Wald's for paired shares, with half a pair added to each of the four outcomes (A. Agresti and Y. Min, Simple
-        improved confidence intervals for comparing matched proportions, 2005).
+        Wald's interval for paired proportions, with half a pair added to each of the four outcomes (A. Agresti and Y.
+        Min, Simple improved confidence intervals for comparing matched proportions, 2005).
         """
         b, c, n = len(self.broken) + 0.5, len(self.mended) + 0.5, self.pairs + 2
         return 100 * 1.96 * math.sqrt(b + c - (b - c) ** 2 / n) / n
@@ -129,11 +129,11 @@ class Comparison(NamedTuple):
     """All cells of two runs."""
 
     changes: tuple[Change, ...]
-    """Cells that both runs have."""
+    """Cells that are in both runs."""
     only_before: tuple[Outcomes, ...]
-    """Cells that only the first run has."""
+    """Cells that are only in the first run."""
     only_after: tuple[Outcomes, ...]
-    """Cells that only the second run has."""
+    """Cells that are only in the second run."""
 
 
 def outcomes(frame: pd.DataFrame, eps: Budgets = NO_BUDGETS) -> list[Outcomes]:
@@ -141,7 +141,7 @@ def outcomes(frame: pd.DataFrame, eps: Budgets = NO_BUDGETS) -> list[Outcomes]:
 
     Args:
         frame: Rows of a run.
-        eps: Budgets, as :func:`advbench.analysis.metrics.cells` takes them.
+        eps: Budgets, as for :func:`advbench.analysis.metrics.cells_of`.
     """
     found: dict[tuple[str, Key], Outcomes] = {}
     clean = {each.threat[:2]: each for each in gather_clean(frame)}
@@ -157,7 +157,7 @@ def outcomes(frame: pd.DataFrame, eps: Budgets = NO_BUDGETS) -> list[Outcomes]:
 def compare(before: Iterable[Outcomes], after: Iterable[Outcomes]) -> Comparison:
     """Pair two runs image by image.
 
-    Models are matched by name; if each run has one model alone, those two are matched whatever their names.
+    Models are matched by name; if each run has only one model, those two are matched whatever their names.
 
     Example:
         >>> key = Key("toy", "untargeted", "linf", "pgd", "{}", 0.1)
@@ -188,7 +188,7 @@ def compare(before: Iterable[Outcomes], after: Iterable[Outcomes]) -> Comparison
 
 
 def _within(families: Sequence[bool], p_values: Sequence[float]) -> list[float]:
-    """Holm's correction of the corruptions by themselves: up to 95 further tests would cost all others their power."""
+    """Apply Holm's correction separately to corruptions, whose up to 95 tests would cost the others their power."""
     found = list(p_values)
     for family in (False, True):
         places = [place for place, own in enumerate(families) if own == family]
@@ -206,7 +206,7 @@ class _Pair(NamedTuple):
 
 
 def _pair(before: Outcomes, after: Outcomes) -> _Pair:
-    """The images of two cells that both know about."""
+    """The images with a known outcome in both cells."""
     old = pd.Series(list(before.letters), index=pd.Index(before.samples))
     new = pd.Series(list(after.letters), index=pd.Index(after.samples))
     both = pd.DataFrame({"old": old, "new": new.reindex(old.index, fill_value="?")})
@@ -219,7 +219,7 @@ def _pair(before: Outcomes, after: Outcomes) -> _Pair:
 
 
 def _outcomes(evidence: ThreatResults, clean: ThreatResults, eps: Budgets) -> Iterable[Outcomes]:
-    """The clean images, all of them, and the cells of one threat."""
+    """Yield the clean images, all of them, and the cells of one threat."""
     threat = evidence.threat
     yield _made(clean, Key(threat.dataset, "", "", CLEAN, "{}", None), [])
     for level in levels(evidence, eps):
@@ -238,7 +238,7 @@ def _outcomes(evidence: ThreatResults, clean: ThreatResults, eps: Budgets) -> It
 
 
 def _corrupted(under: Corrupted) -> Iterable[Outcomes]:
-    """The clean images, and each corruption at each severity: 1 where the image is then classified right."""
+    """Yield the clean images, and each corruption at each severity: 1 if the image is classified correctly."""
     threat, samples = under.images.threat, tuple(map(str, under.images.samples))
     yield _made(under.images, Key(threat.dataset, "", "", CLEAN, "{}", None), [])
     for name, several in under.wrong.items():

@@ -1,4 +1,4 @@
-"""How far a run has come, seen from its folder alone, also while another process writes to it. No torch."""
+"""Progress of a run, read from its folder, even while another process writes to it. Does not import torch."""
 
 import time
 from collections.abc import Sequence
@@ -22,63 +22,63 @@ from advbench.records.stored_run import SPARED
 from advbench.records.unit import Unit
 
 PLANNING, RUNNING, KILLED, COMPLETE = "planning", "running", "killed", "complete"
-"""Statuses of a run beside those that its manifest has: `incomplete`, `interrupted` and `stopped`."""
+"""Statuses of a run in addition to those in its manifest: `incomplete`, `interrupted` and `stopped`."""
 
 
 class Busy(NamedTuple):
-    """A worker with a unit that it has begun."""
+    """A worker with the unit that it has started."""
 
     worker: str
     """Name of the worker."""
     unit: Unit
-    """The unit that it does."""
+    """The unit that it is running."""
     seconds: float
-    """Time since it was begun, seconds; right as far as the clocks of the two machines agree."""
+    """Time since it was started, seconds; accurate as far as the clocks of the two machines agree."""
 
 
 class RobustSoFar(NamedTuple):
-    """Robust accuracy in the worst case over the attacks that have results."""
+    """Worst-case robust accuracy over the attacks that have results."""
 
     threat: Threat
     """Model, data set, goal and norm."""
     eps: float | None
     """Budget, image units; None: no bound."""
     robust: Proportion
-    """Share of the images seen so far; those that an attack has begun with and not reached are unknown."""
+    """Share of the images seen so far; those that a started attack has not reached yet are unknown."""
     attacks: int
     """Number of attacks that have results."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Course:
-    """How far a run has come."""
+    """Progress of a run."""
 
     status: str
-    """`planning`, `running`, `killed`, or how it ended: `complete`, `incomplete`, `interrupted` or `stopped`."""
+    """`planning`, `running`, `killed`, or its final status: `complete`, `incomplete`, `interrupted` or `stopped`."""
     total: int = 0
     """Number of units of the plan."""
     done: int = 0
-    """Number of units with a result, those that failed included."""
+    """Number of units with a result, including those that failed."""
     failed: int = 0
     """Number of units that failed."""
     unknown: int = 0
-    """Number of rows so far of which nothing is known."""
+    """Number of rows so far with unknown outcome."""
     counted: int = 0
     """Number of units done since the run was last started."""
     elapsed: float = 0.0
-    """Seconds from then to its last event."""
+    """Seconds from that start to the last event."""
     left: float | None = None
-    """Expected seconds until every unit is done; None: not known yet."""
+    """Expected seconds until every unit is done; None: unknown as yet."""
     workers: tuple[Busy, ...] = ()
-    """The workers that are at work."""
+    """The workers that are running a unit."""
     robust: tuple[RobustSoFar, ...] = ()
     """Robust accuracy so far, for each threat and eps."""
     damaged: tuple[str, ...] = ()
-    """Files that cannot be read in full, a sentence each."""
+    """Files that cannot be read completely, a sentence each."""
 
     @property
     def ended(self) -> bool:
-        """Whether the run goes on no further by itself."""
+        """Whether the run will not continue by itself."""
         return self.status not in (PLANNING, RUNNING)
 
 
@@ -88,7 +88,7 @@ def status_of(folder: RunFolder) -> str:
     Raises:
         UserError: The folder is not that of a run, or its manifest is damaged.
     """
-    holder = folder.holder  # first: a run writes how it ended before it lets go
+    holder = folder.holder  # read first: a run writes its final status before it releases the folder
     held = holder is not None and not holder.gone
     if held and not folder.manifest.exists():
         return PLANNING
@@ -99,7 +99,7 @@ def status_of(folder: RunFolder) -> str:
 
 
 class RunWatcher:
-    """Looks at a run again and again, and reads only what is new; it holds no lock and writes nothing.
+    """Polls a run, and reads only what is new; it takes no lock and writes nothing.
 
     Args:
         path: Folder of the run.
@@ -119,7 +119,7 @@ class RunWatcher:
         self._start = self._last = 0.0
 
     def look(self) -> Course:
-        """How far the run has come.
+        """Read the progress of the run.
 
         Raises:
             UserError: The folder is not that of a run, or its manifest or plan is damaged.
@@ -148,7 +148,7 @@ class RunWatcher:
         )
 
     def _read_events(self) -> None:
-        """Follow the log; every start of the run makes a new plan, with the same units for the same images."""
+        """Follow the log; every start of the run writes a new plan, with the same units for the same images."""
         for event in self._log.new():
             self._last = event["time"]
             unit = str(event.get("unit"))
@@ -174,7 +174,7 @@ class RunWatcher:
         return (here["shards"] | here["clean"] | here["checks"]) - failed, failed
 
     def _read_shards(self, done: set[str], failed: set[str]) -> None:
-        """Read the rows of units that were not there before, or that have failed or succeeded since."""
+        """Read the rows of units that are new, or that have failed or succeeded since the last look."""
         stale = (self._failed ^ failed) | (self._tables.keys() - done - failed)
         self._tables = {name: table for name, table in self._tables.items() if name not in stale}
         self._failed, self._bad = failed, {}
@@ -188,7 +188,7 @@ class RunWatcher:
                 self._bad[unit_id] = str(error)
 
     def _numbers(self) -> tuple[tuple[RobustSoFar, ...], int]:
-        """Robust accuracy so far, and the number of rows of which nothing is known."""
+        """Robust accuracy so far, and the number of rows with unknown outcome."""
         tables = [self._tables[unit_id] for unit_id in self._units if unit_id in self._tables]
         if not tables or self._suite is None:
             return (), 0
@@ -226,7 +226,7 @@ class RunWatcher:
 
 
 def _names(folder: Path) -> set[str]:
-    """Names of the finished files of a folder, without what follows the dot."""
+    """Names of the finished files in a folder, up to the first dot."""
     try:
         return {path.stem for path in folder.iterdir() if not path.name.startswith(".")}
     except (FileNotFoundError, NotADirectoryError):

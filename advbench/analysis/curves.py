@@ -1,4 +1,4 @@
-"""Curves of robust accuracy against eps, and confusion matrices. No torch."""
+"""Curves of robust accuracy against eps, and confusion matrices. Does not import torch."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -17,16 +17,16 @@ class Curve(NamedTuple):
     """Robust accuracy against eps; arrays have a value for each point."""
 
     eps: Floats
-    """Budgets, ascending, image units; at 0 stands the clean accuracy."""
+    """Budgets, ascending, image units; the value at 0 is the clean accuracy."""
     rate: Floats
-    """Share of images that are certainly robust."""
+    """Share of images that are certain to be robust."""
     low: Floats
     """Lower ends of the 95 % intervals."""
     high: Floats
     """Upper ends, as if every unknown image were robust."""
     exact: bool
-    """Whether the curve is known at every eps, as for an attack that looks for the smallest perturbation; otherwise it
-    is known at these points only."""
+    """Whether the curve is known at every eps, as for a minimum-norm attack; otherwise it is known only at these
+    points."""
 
 
 def curve(evidence: ThreatResults, trials: Sequence[Trial], *, points: int = 200) -> Curve:
@@ -52,11 +52,11 @@ def curve(evidence: ThreatResults, trials: Sequence[Trial], *, points: int = 200
 
 
 def proved_curve(evidence: ThreatResults) -> tuple[Floats, Floats]:
-    """What is proved as a function of eps, which never grows.
+    """Proved accuracy as a non-increasing function of eps.
 
     Returns:
-        The eps at which proofs were tried, ascending, after 0; and the share of images proved at each. What holds at an
-        eps holds at every smaller one, so that the line is level to the left of each.
+        0 and the eps at which proofs were tried, ascending; and the share of images proved at each. A proof at one eps
+        holds at every smaller one, so the line is level to the left of each point.
     """
     eps = np.array([0.0, *sorted(evidence.proofs)])
     shares = []
@@ -68,7 +68,7 @@ def proved_curve(evidence: ThreatResults) -> tuple[Floats, Floats]:
 
 
 def flips(evidence: ThreatResults, trials: Sequence[Trial], eps: float | None) -> pd.DataFrame:
-    """Confusion matrix of the adversarial images: from truth (rows) to prediction (columns).
+    """Confusion matrix of the adversarial images: true classes in rows, predictions in columns.
 
     An image counts once for each attack that changed it within eps.
     """
@@ -79,5 +79,5 @@ def flips(evidence: ThreatResults, trials: Sequence[Trial], eps: float | None) -
             pairs.append(pd.DataFrame({"from": evidence.truth[changed], "to": level.adv_class[changed]}))
     if not pairs:
         return pd.DataFrame()
-    every = pd.concat(pairs, ignore_index=True)  # pandas 3.0 refuses to count rows of the same label
+    every = pd.concat(pairs, ignore_index=True)  # pandas 3.0 refuses to count rows with the same label
     return pd.crosstab(every["from"], every["to"])

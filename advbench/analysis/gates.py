@@ -1,4 +1,4 @@
-"""Whether a run passes the gates of its suite: one verdict, from which every output and the exit code are made."""
+"""Whether a run passes its suite's gates: one verdict, from which every output and the exit code are derived."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -33,11 +33,11 @@ def evaluate(run: "StoredRun", gates: "Gates", baseline: Baseline | None = None)
     Args:
         run: Analysis of the run, finished or not.
         gates: Gates of its suite, or others.
-        baseline: What the gate `max_drop_pp` compares with.
+        baseline: Baseline for the gate `max_drop_pp`.
 
     Raises:
-        UserError: A gate needs a baseline and there is none, the baseline is of other images or attacks, or a floor
-            is set for something that the run does not have; or it stopped when it was decided, and is compared.
+        UserError: A gate needs a baseline and there is none, the baseline has other images or attacks, or a floor is
+            set for something that is not in the run; or a comparison is needed, and the run stopped once decided.
     """
     analysis = RunAnalysis.of(run)
     if gates.max_drop_pp is not None and baseline is None:
@@ -70,12 +70,12 @@ def evaluate(run: "StoredRun", gates: "Gates", baseline: Baseline | None = None)
 
 
 def evaluate_what_can_be(run: "StoredRun", gates: "Gates", baseline: Baseline | None = None) -> Verdict:
-    """Evaluate a run as :func:`evaluate` does, but leave out a gate that lacks its baseline, and say so in the verdict.
+    """Evaluate a run like :func:`evaluate`, but skip a gate that lacks its baseline, and say so in the verdict.
 
     Args:
         run: Analysis of the run, finished or not.
         gates: Gates of its suite, or others.
-        baseline: What the gate `max_drop_pp` compares with; None if there is none yet.
+        baseline: Baseline for the gate `max_drop_pp`; None if there is none yet.
 
     Raises:
         UserError: As :func:`evaluate`.
@@ -87,15 +87,15 @@ def evaluate_what_can_be(run: "StoredRun", gates: "Gates", baseline: Baseline | 
 
 
 def no_baseline() -> UserError:
-    """The error where a gate needs a baseline and there is none."""
+    """The error for a gate that needs a baseline when there is none."""
     return UserError(
         "the gate max_drop_pp needs a baseline",
-        hint="give one with --baseline FILE; `advbench baseline write DIR --baseline FILE` makes it",
+        hint="give one with --baseline FILE; `advbench baseline write DIR --baseline FILE` creates it",
     )
 
 
 def refuse_in_advance(units: "Sequence[Unit]", suite: "Suite", gates: "Gates", baseline: Baseline | None) -> None:
-    """Raise before a run what :func:`evaluate` would raise after it.
+    """Raise, before a run, the errors that :func:`evaluate` would raise after it.
 
     Args:
         units: Units of the plan.
@@ -104,7 +104,7 @@ def refuse_in_advance(units: "Sequence[Unit]", suite: "Suite", gates: "Gates", b
         baseline: Baseline for the comparison.
 
     Raises:
-        UserError: As :func:`evaluate`, but that labels have changed since the baseline shows itself only in the end.
+        UserError: As :func:`evaluate`, except that changed labels are only noticed at the end.
     """
     from advbench.records.storage.shards import as_frame, gathered
     from advbench.records.stored_run import StoredRun
@@ -148,21 +148,21 @@ def _undecided(results: Sequence[GateResult]) -> str:
 
 
 def _floors(analysis: RunAnalysis, gates: "Gates") -> Iterator[GateResult]:
-    """The worst case of each threat and eps against every floor that is set for it."""
+    """Check the worst case of each threat and eps against every floor that is set for it."""
     worst = [cell for cell in analysis.cells if cell.attack == WORST_CASE]
     for floor in gates.floors:
         if worst and not any(_meant(floor, cell.threat, cell.eps) for cell in worst):
             names = floor.model_dump(exclude_none=True, exclude={"min_robust_accuracy"})
             told = ", ".join(f"{key} {value}" for key, value in names.items())
             raise UserError(
-                f"gates.floors: a floor is set for {told}, which the run does not have",
-                hint="the table of the report shows what it has",
+                f"gates.floors: a floor is set for {told}, which is not in the run",
+                hint="the table of the report shows what the run contains",
             )
     for cell in worst:
         if (least := least_wanted(gates, cell.threat, cell.eps)) is None:
             continue
         robust, undecided = cell.robust, False
-        message = f"robust accuracy {robust}, at least {100 * least:.1f} % wanted"
+        message = f"robust accuracy {robust}, at least {100 * least:.1f} % required"
         if isinstance(robust, Estimate):
             passed, undecided = robust.low >= least, not robust.decides(least)
         else:
@@ -178,7 +178,7 @@ def _floors(analysis: RunAnalysis, gates: "Gates") -> Iterator[GateResult]:
 
 
 def least_wanted(gates: "Gates", threat: Threat, eps: float | None) -> float | None:
-    """The least robust accuracy that gates want under a threat at an eps; None: they want none.
+    """The robust accuracy that gates require under a threat at an eps; None: none is required.
 
     Args:
         gates: Gates of a run.
@@ -191,7 +191,7 @@ def least_wanted(gates: "Gates", threat: Threat, eps: float | None) -> float | N
 
 
 def _proofs(analysis: RunAnalysis, gates: "Gates") -> Iterator[GateResult]:
-    """What is proved and what is open under each threat and eps, against the gates."""
+    """Check the proved and open shares under each threat and eps against the gates."""
     if gates.min_proved_accuracy is None and gates.max_open is None:
         return
     worst = [cell for cell in analysis.cells if cell.attack == WORST_CASE]
@@ -199,7 +199,7 @@ def _proofs(analysis: RunAnalysis, gates: "Gates") -> Iterator[GateResult]:
     for cell in worst:
         least, most = gates.min_proved_accuracy, gates.max_open
         if cell.proved is not None and least is not None:
-            message = f"proved accuracy {cell.proved}, at least {100 * least:.1f} % wanted"
+            message = f"proved accuracy {cell.proved}, at least {100 * least:.1f} % required"
             passed = (cell.proved.rate or 0.0) >= least
             yield GateResult(
                 gate="min_proved_accuracy", threat=cell.threat, eps=cell.eps, passed=passed, message=message
@@ -219,14 +219,14 @@ def _refuse_without_proofs(there: bool) -> None:
 
 
 def _meant(floor: "Floor", threat: Threat, eps: float | None) -> bool:
-    """Whether a floor is set for a threat at an eps."""
+    """Whether a floor applies to a threat at an eps."""
     named = {name: getattr(floor, name) for name in Threat._fields if getattr(floor, name) is not None}
     same = all(getattr(threat, name) == value for name, value in named.items())
     return same and (floor.eps is None or (eps is not None and math.isclose(floor.eps, eps, rel_tol=1e-6)))
 
 
 def _drops(comparison: Comparison | None, gates: "Gates") -> Iterator[GateResult]:
-    """Every worst case against its baseline: lower by too much, and by more than chance."""
+    """Check every worst case against its baseline: lower by too much, and by more than chance."""
     if comparison is None or gates.max_drop_pp is None:
         return
     for change in comparison.changes:
@@ -252,7 +252,7 @@ def _describe(change: Change) -> str:
 
 
 def _flags(analysis: RunAnalysis, gates: "Gates") -> Iterator[GateResult]:
-    """Every flag of severity E or F."""
+    """Turn every flag of severity E or F into a gate result."""
     for flag in analysis.flags if gates.require_flags_clear else ():
         if flag.severity in "EF":
             threat = Threat(flag.model, flag.dataset, "", "")
@@ -260,7 +260,7 @@ def _flags(analysis: RunAnalysis, gates: "Gates") -> Iterator[GateResult]:
 
 
 def _refusing(analysis: RunAnalysis, result: GateResult) -> Flag | None:
-    """The flag for which a number must not be used, whatever it is."""
+    """The flag because of which a number must not be used, if any."""
     if result.gate == "require_flags_clear" or not result.passed:
         return None
     where = (result.threat.model, result.threat.dataset)

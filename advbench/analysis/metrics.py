@@ -1,4 +1,4 @@
-"""The numbers of a run, as pure functions of its frame: each with its count, interval and noise baseline. No torch."""
+"""Numbers of a run from its frame, each with count, interval and noise baseline. Does not import torch."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
@@ -14,29 +14,29 @@ from advbench.analysis.statistics import Proportion, Quantile, quantile
 from advbench.analysis.threats import BROKEN, ROBUST, UNKNOWN, Threat, ThreatResults, Trial, states, within
 
 WORST_CASE = "worst case"
-"""Label of all attacks together: an image counts as broken if any of them broke it."""
+"""Label for all attacks together: an image counts as broken if any of them broke it."""
 Budgets = Mapping[tuple[str, str], Sequence[float]]
-"""(data set, norm) -> budgets at which to report attacks that look for the smallest perturbation."""
+"""(data set, norm) -> budgets at which to report minimum-norm attacks."""
 NO_BUDGETS: Budgets = {}
 """No budgets for any data set."""
 NOISE = "noise"
-"""Name of the attack that every other must beat."""
+"""Name of the baseline attack that every other attack must beat."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
-    """The numbers of one attack, or of the worst case over all, at one eps.
+    """The numbers of one attack, or of the worst case over all attacks, at one eps.
 
-    Robust accuracy is of all images; success of those classified correctly when clean. Images that are left out because
-    the goal has no meaning for them belong to none of the numbers, clean accuracy included: an attack that does nothing
-    leaves robust accuracy equal to it. Where a data set has no labels, `relative` is true and "correct" means "as when
-    clean".
+    Robust accuracy is a share of all images; success is a share of those classified correctly when clean. Images that
+    are left out because the goal has no meaning for them count in none of the numbers, not even in clean accuracy, so
+    an attack that does nothing leaves robust accuracy equal to clean accuracy. If a data set has no labels, `relative`
+    is true and "correct" means "as when clean".
     """
 
     threat: Threat
     """Model, data set, goal and norm."""
     attack: str
-    """Name of the attack, with parameters where several share it, or `WORST_CASE`."""
+    """Name of the attack, with parameters if several share the name, or `WORST_CASE`."""
     params: str
     """Parameters of the attack, as JSON; empty for the worst case."""
     eps: float | None
@@ -44,62 +44,62 @@ class Cell:
     clean: Proportion
     """Clean accuracy, over all images."""
     robust: Proportion | Estimate
-    """Robust accuracy, over all images: correct when clean, and the goal not met within eps. An estimate in the worst
-    case of a run that stopped when it was decided."""
+    """Robust accuracy, over all images: correct when clean, and the goal not met within eps. An estimate for the worst
+    case of a run that stopped once it was decided."""
     success: Proportion
     """Attack success rate, over the images that are correct when clean."""
     flipped: Proportion
     """Label-flip rate, over all images: the predicted class changed within eps, whatever the goal."""
     fooled: Proportion
-    """Fooling rate, over all images: misclassified in the end, changed or not."""
+    """Fooling rate, over all images: misclassified in the end, whether the class changed or not."""
     noise: Proportion | None
-    """Robust accuracy under random noise at this eps; None: the run has no noise."""
+    """Robust accuracy under random noise at this eps; None if the run has no noise."""
     median: Quantile | None
-    """Median size of the smallest perturbation of images that are correct when clean, failures kept in as larger than
-    any; None for attacks that were given an eps."""
+    """Median size of the smallest perturbation of images that are correct when clean, counting failures as infinite;
+    None for attacks with a given eps."""
     quartile1: Quantile | None
-    """First quartile of the same sizes."""
+    """First quartile of these sizes."""
     quartile3: Quantile | None
-    """Third quartile of the same sizes."""
+    """Third quartile of these sizes."""
     forwards: float | None
-    """Mean number of forward passes for each image, at this eps."""
+    """Mean number of forward passes per image, at this eps."""
     backwards: float | None
-    """Mean number of backward passes for each image."""
+    """Mean number of backward passes per image."""
     seconds: float | None
-    """Mean number of seconds for each image."""
+    """Mean number of seconds per image."""
     relative: bool
-    """Whether "correct" means equal to the clean prediction, for want of labels."""
+    """Whether "correct" means equal to the clean prediction, because there are no labels."""
     form: str = ""
-    """Form of the network that the attack took its gradients from, several with commas between."""
+    """Form of the network in which the attack computed gradients; several are separated by commas."""
     flags: str = ""
-    """Ids of the trust flags of severity E or F that are about it, with commas between: an open doubt."""
+    """Ids of the trust flags of severity E or F about this cell, separated by commas: open doubts."""
     proved: Proportion | None = None
     """Proved accuracy, over all images: correct when clean, not broken, and proved that nothing within eps meets the
-    goal. In the worst case of a run that proves; None otherwise."""
+    goal. Given for the worst case of a run with proofs; None otherwise."""
     open: Proportion | None = None
     """Share of all images that are neither broken nor proved: robust accuracy lies between `proved` and `proved` plus
-    this. None where `proved` is."""
+    `open`. None if `proved` is."""
     obstacle: str = ""
-    """Why the network cannot be proved; empty if it can, or if nothing was to be proved."""
+    """Why the network cannot be proved; empty if it can, or if there are no proofs."""
     left_out: int = 0
-    """Number of images left out of all numbers, because the goal wants the class that they should have."""
+    """Number of images left out of all numbers, because the goal wants the class that they already have."""
     part_of: int = 0
-    """Number of all images, where the numbers are of a random part of them; 0: they are of all."""
+    """Total number of images, if the numbers come from a random part of them; 0: they come from all images."""
 
 
 def cells_of(evidence: ThreatResults, eps: Budgets = NO_BUDGETS) -> list[Cell]:
     """All numbers of one threat.
 
-    A perturbation counts at every eps that is not smaller than its measured size, so robust accuracy never grows with
-    eps. Unknown images widen a number to an interval; none of them counts as robust.
+    A perturbation counts at every eps of at least its measured size, so robust accuracy never grows with eps. Unknown
+    images turn a number into a range; none of them counts as robust.
 
     Args:
         evidence: Results of one threat.
-        eps: Budgets at which to report attacks that look for the smallest perturbation, if the run has no attack with
-            an eps that belongs to the same threat; without any they are reported without bound alone.
+        eps: Budgets at which to report minimum-norm attacks, if the run has no attack with an eps under the same
+            threat; without any, they are reported only without a bound.
 
     Returns:
-        At each eps first the worst case, then each attack.
+        For each eps, first the worst case, then each attack.
 
     Example:
         >>> from advbench.analysis.threats import gather
@@ -124,7 +124,7 @@ def cells_of(evidence: ThreatResults, eps: Budgets = NO_BUDGETS) -> list[Cell]:
 
 
 def robust_accuracy(evidence: ThreatResults, trials: Sequence[Trial], eps: float | None) -> Proportion:
-    """The images that none of some attacks broke at an eps, as a share of all images.
+    """The share of all images that none of some attacks broke at an eps.
 
     Args:
         evidence: Results of all attacks under one threat.
@@ -136,7 +136,7 @@ def robust_accuracy(evidence: ThreatResults, trials: Sequence[Trial], eps: float
 
 
 def levels(evidence: ThreatResults, eps: Budgets = NO_BUDGETS) -> list[float | None]:
-    """The eps at which a threat has numbers, ascending; None, without bound, is last."""
+    """The eps at which a threat has numbers, ascending; None (no bound) is last."""
     bounds: list[float | None] = list(
         evidence.eps or sorted(eps.get((evidence.threat.dataset, evidence.threat.norm), ()))
     )
@@ -144,7 +144,7 @@ def levels(evidence: ThreatResults, eps: Budgets = NO_BUDGETS) -> list[float | N
 
 
 def form_of(trials: Sequence[Trial]) -> str:
-    """Forms of the network from which some attacks could take their gradients, such as "bfloat16, plain"."""
+    """Forms of the network in which some attacks could compute gradients, such as "bfloat16, plain"."""
     return ", ".join(sorted(set[str]().union(*(trial.forms for trial in trials))))
 
 
@@ -153,11 +153,11 @@ _PARTS: dict[Any, tuple[str, ...]] = {
     Proportion | Estimate: ("k", "n", "unknown", "rate", "low", "high", "seen"),
     Quantile: ("value", "low", "high"),
 }
-"""Type of a number -> its parts, of which JSON and CSV have a column each."""
+"""Type of a number -> its parts, each of which has a column in JSON and CSV."""
 
 
 def as_frame(found: Iterable[Cell]) -> pd.DataFrame:
-    """Numbers as a table: one row a cell, shares as counts, rates and interval ends, nothing that is not finite."""
+    """Numbers as a table: one row per cell, shares as counts, rates and interval ends, and only finite values."""
     return pd.DataFrame([as_dict(cell) for cell in found])
 
 
@@ -179,7 +179,7 @@ def as_dict(cell: Cell) -> dict[str, object]:
 def smallest(evidence: ThreatResults, trials: Sequence[Trial]) -> Floats:
     """Size of the smallest perturbation of each image (N,) over some attacks.
 
-    0 for an image that is misclassified when clean, infinite where none was found.
+    0 for an image that is misclassified when clean, infinite if none was found.
     """
     radius = np.min([trial.radius for trial in trials], axis=0) if trials else np.full(len(evidence.samples), np.inf)
     wrong = (evidence.clean >= 0) & ~evidence.correct
@@ -219,7 +219,7 @@ def _cell(
 
 
 def _with_proofs(cell: Cell, evidence: ThreatResults) -> Cell:
-    """The worst case at an eps with what was proved there."""
+    """Add the proofs at its eps to a worst-case cell."""
     proved = proved_at(evidence.proofs, cell.eps)
     if proved is None:
         return cell
@@ -235,7 +235,7 @@ def _with_proofs(cell: Cell, evidence: ThreatResults) -> Cell:
 
 
 class _Shown(NamedTuple):
-    """What one attack's candidates within eps show of each image."""
+    """What one attack's candidates within eps show about each image."""
 
     flipped: Bools
     fooled: Bools
@@ -244,7 +244,7 @@ class _Shown(NamedTuple):
 def _rate(
     evidence: ThreatResults, trials: Sequence[Trial], eps: float | None, of: Callable[[_Shown], Bools]
 ) -> Proportion:
-    """Of all images, those that any of the attacks changed or fooled within eps."""
+    """Share of all images that any of the attacks changed or fooled within eps."""
     certain, unknown = np.zeros(len(evidence.samples), bool), evidence.clean < 0
     for trial in trials:
         if (level := trial.at(eps)) is None:
@@ -258,18 +258,18 @@ def _rate(
 
 
 def changed_within(trial: Trial, eps: float | None, flipped: Bools) -> Bools:
-    """Images whose first class the candidate changed, as far as its size is known to be within eps."""
+    """Images whose predicted class the candidate changed, if its size is known to be within eps."""
     return flipped if eps in trial.levels else flipped & within(trial.radius, eps)
 
 
 def size_quantile(evidence: ThreatResults, trials: Sequence[Trial], q: float = 0.5) -> Quantile:
     """A quantile of the smallest perturbations of images that are correct when clean.
 
-    Where an attack failed on an image, a smaller perturbation than those that were found may be there.
+    If an attack failed on an image, a smaller perturbation than those that were found may exist.
 
     Args:
         evidence: Results of all attacks under one threat.
-        trials: Attacks that looked for the smallest perturbation, from this evidence; at least one.
+        trials: Minimum-norm attacks from this evidence; at least one.
         q: Level of the quantile, between 0 and 1.
     """
     failed = np.any([trial.levels[None].unknown for trial in trials], axis=0)
@@ -277,11 +277,11 @@ def size_quantile(evidence: ThreatResults, trials: Sequence[Trial], q: float = 0
 
 
 def costs_of(trials: Sequence[Trial], eps: float | None) -> dict[str, float | None]:
-    """Mean forward passes, backward passes and seconds for each image, the attacks added up; None where none is known.
+    """Mean forward passes, backward passes and seconds per image, summed over attacks; None if none is known.
 
     Args:
         trials: Attacks to add up.
-        eps: Budget at which they are counted; None: no bound.
+        eps: Budget at which the costs are counted; None: no bound.
     """
     found = [level for trial in trials if (level := trial.at(eps)) is not None and level.rows]
     return {

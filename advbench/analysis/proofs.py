@@ -1,4 +1,4 @@
-"""What the rows of proofs show about each image. No torch."""
+"""Proof results for each image, from the rows of a run. Does not import torch."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,12 +11,12 @@ from advbench.records.record import PROOF
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Proofs:
-    """What was tried to prove at one eps; arrays have a value for each image of the data set."""
+    """The proofs tried at one eps; arrays have a value for each image of the data set."""
 
     proved: Bools
     """Whether it is proved that nothing within eps meets the goal."""
     obstacles: tuple[str, ...]
-    """Why the network cannot be proved, if it cannot."""
+    """Reasons why the network cannot be proved, if any."""
 
 
 def proofs_in(blocks: Sequence[Block], columns: Columns) -> dict[float, Proofs]:
@@ -32,21 +32,21 @@ def proofs_in(blocks: Sequence[Block], columns: Columns) -> dict[float, Proofs]:
 
 
 def with_counterexamples(blocks: Sequence[Block], columns: Columns) -> list[Block]:
-    """The attacks of one threat, and the proofs as one more where they came upon images that meet the goal."""
+    """The attacks of one threat, and the proofs as another attack if they found images that meet the goal."""
     attacks = [block for block in blocks if block.attack != PROOF]
     proofs = [block._replace(rows=block.rows[columns.tried[block.rows]]) for block in blocks if block.attack == PROOF]
     return attacks + [block for block in proofs if columns.met[block.rows].any()]
 
 
 def proved_at(proofs: Mapping[float, Proofs], eps: float | None) -> Bools | None:
-    """Whether each image is proved at an eps (N,): what is proved at a larger one is proved at a smaller one.
+    """Whether each image is proved at an eps (N,): a proof at a larger eps also holds at a smaller one.
 
     Args:
-        proofs: eps -> what was proved there.
+        proofs: eps -> proofs at that eps.
         eps: Budget, image units; None: no bound.
 
     Returns:
-        None if nothing was tried that says anything of this eps.
+        None if no proof was tried at this eps or a larger one.
 
     Example:
         >>> proofs = {0.1: Proofs(proved=np.array([True, False]), obstacles=())}

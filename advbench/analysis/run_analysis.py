@@ -1,4 +1,4 @@
-"""The analysis of a run, computed once for every output: evidence, numbers and trust flags. No torch."""
+"""The analysis of a run, computed once for every output: evidence, numbers and trust flags. Does not import torch."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 _LONGEST_FAILURE = 200
-"""Largest number of characters of a line about a unit that failed."""
+"""Largest number of characters in a line about a failed unit."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -43,21 +43,21 @@ class RunAnalysis:
     """
 
     frame: pd.DataFrame
-    """Rows of the run, one for each image and attack unit of the plan; those not done are unknown."""
+    """Rows of the run, one for each image and attack unit of the plan; those of unfinished units are unknown."""
     manifest: "dict[str, Any] | None" = None
-    """Manifest of the run; None for a frame that belongs to no run."""
+    """Manifest of the run; None for a frame without a run."""
     budgets: "Budgets | None" = None
-    """Budgets at which to report attacks that look for the smallest perturbation, if the run has no others."""
+    """Budgets at which to report minimum-norm attacks, if the run has no others."""
     model_flags: tuple[Flag, ...] = ()
-    """Flags raised while the run had its models at hand."""
+    """Flags raised during the run, when its models were available."""
     missing: int = 0
-    """Units of the plan without a result."""
+    """Number of units of the plan without a result."""
     failures: tuple[str, ...] = ()
-    """What those of them are that something went wrong with, and what it was."""
+    """Missing units that failed, each with its error."""
     suite: "Suite | None" = None
-    """Suite that was run; None for a frame that belongs to no run."""
+    """Suite that was run; None for a frame without a run."""
     looks: Mapping[tuple[str, ...], Looks] = field(default_factory=dict)
-    """Threat -> the images that the last attack was run on, in a run that stops when it is decided."""
+    """Threat -> images that the last attack was run on, in a run that stops once it is decided."""
 
     def __repr__(self) -> str:
         return one_line(self)
@@ -78,45 +78,45 @@ class RunAnalysis:
 
     @cached_property
     def evidence(self) -> tuple[ThreatResults, ...]:
-        """What the rows show of each image that every attack was run on: all, unless a part decided the run."""
+        """Results for each image that every attack was run on: all images, unless a part decided the run."""
         open_ = {threat: looks for threat, looks in self.looks.items() if not looks.complete}
         return tuple(part_of(each, open_[each.threat]) if each.threat in open_ else each for each in self._all)
 
     @cached_property
     def _all(self) -> tuple[ThreatResults, ...]:
-        """What the rows show of every image."""
+        """Results for every image."""
         return tuple(gather(self.frame))
 
     @cached_property
     def corruptions(self) -> tuple[CorruptionResults, ...]:
-        """Errors under corruptions, for each model and data set that has any."""
+        """Errors under corruptions, for each model and data set with corruptions."""
         return corruption_results(self.frame, self.class_counts)
 
     @cached_property
     def label_tables(self) -> tuple[LabelTable, ...]:
-        """Rates of each label, for each model with several for each image."""
+        """Rates of each label, for each multi-label model."""
         return label_tables(self.frame, self.classes)
 
     @cached_property
     def profiles(self) -> tuple[Profile, ...]:
-        """Every threat to each model on one page; none where the suite asks for no profile."""
+        """Every threat to each model on one page; empty if the suite requests no profile."""
         wanted = self.suite is not None and self.suite.profile
-        # of all images: one that a part lacks would pass for one that the goal has no meaning for
+        # uses all images: one missing from a part would look as if the goal had no meaning for it
         return profiles(self.frame, self._all, self.budgets or {}) if wanted else ()
 
     @cached_property
     def rankings(self) -> tuple[Rankings, ...]:
-        """How the order of the models changes from threat to threat, where there are profiles of at least three."""
+        """How the ranking of the models changes between threats, if at least three have profiles."""
         return rankings(self.profiles)
 
     @cached_property
     def transfer(self) -> tuple[TransferMatrix, ...]:
-        """How often what was made on surrogates fooled each model, for each attack and budget."""
+        """How often candidates made on surrogates fooled each model, for each attack and budget."""
         return transfer_matrices(self.frame)
 
     @cached_property
     def cells(self) -> tuple[Cell, ...]:
-        """The numbers of the run, with the trust flags that are about each."""
+        """The numbers of the run, each with the trust flags about it."""
         budgets = self.budgets or {}
         share = number_of_intervals(self._all, self.looks, budgets)
         found: list[Cell] = []
@@ -129,9 +129,9 @@ class RunAnalysis:
         return tuple(replace(cell, flags=self._doubts(cell)) for cell in found)
 
     def _doubts(self, cell: Cell) -> str:
-        """Ids of the flags of severity E or F that are about a number: those of its model, and of its attack."""
+        """Ids of the flags of severity E or F about a number: those of its model, and of its attack."""
         where = cell.threat.model, cell.threat.dataset
-        # with what it was made on, and with its parameters where there are several
+        # the name may include the surrogate, and the parameters if there are several
         names = None, cell.attack, cell.attack.partition(" (")[0].partition(FROM)[0]
         about = (flag for flag in self.flags if flag.attack in names and flag.severity in "EF")
         return ", ".join(dict.fromkeys(flag.id for flag in about if (flag.model, flag.dataset) == where))
@@ -149,7 +149,7 @@ class RunAnalysis:
 
     @cached_property
     def classes(self) -> dict[str, list[str]]:
-        """Data set -> names of its classes, as far as the run keeps them."""
+        """Data set -> names of its classes, as far as the run stored them."""
         return dict((self.manifest or {}).get("classes", {}))
 
     @cached_property
@@ -159,37 +159,37 @@ class RunAnalysis:
 
     @cached_property
     def unknown(self) -> int:
-        """Number of rows of which nothing is known."""
+        """Number of rows with unknown outcome."""
         return int((self.frame["status"] == UNKNOWN).sum())
 
     @cached_property
     def first_error(self) -> str:
-        """What went wrong with the first row of which nothing is known, in one line; empty if no row says so."""
+        """Error of the first row with unknown outcome, in one line; empty if there is none."""
         errors = self.frame.loc[self.frame["status"] == UNKNOWN, "error"].dropna()
         return display_name(errors.iloc[0], limit=_LONGEST_FAILURE) if len(errors) else ""
 
     @cached_property
     def attempted(self) -> int:
-        """Number of rows of images for which the goal has a meaning."""
+        """Number of rows whose goal has a meaning for the image."""
         return int((self.frame["status"] != LEFT_OUT).sum())
 
 
 def budgets_of(suite: "Suite") -> "Budgets":
-    """The budgets of a suite, at which attacks that look for the smallest perturbation are reported too."""
+    """The budgets of a suite, at which minimum-norm attacks are reported too."""
     return {(data.label, norm): eps for data in suite.datasets for norm, eps in suite.budgets_on(data).items()}
 
 
 def _failures(run: "StoredRun") -> Iterator[str]:
-    """A line for each unit that has no result because something went wrong."""
+    """Yield a line for each unit that failed."""
     for unit in run.plan:
         if (why := run.missing.get(unit.unit_id, NOT_DONE)) != NOT_DONE:
             yield display_name(f"{unit.name} of {unit.model} on {unit.dataset}: {why}", limit=_LONGEST_FAILURE)
 
 
 def _with_missing(run: "StoredRun") -> pd.DataFrame:
-    """The frame of a run with an unknown row for each image of each unit that is not done, in the order of the plan.
+    """The frame of a run, with an unknown row for each image of each unfinished unit, in the order of the plan.
 
-    The order tells which images of two models are the same one: at resolutions of their own they have ids of their own.
+    The order matches the images of two models: at different resolutions they have different ids.
     """
     rows = [
         dict.fromkeys(COLUMNS)

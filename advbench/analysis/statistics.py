@@ -12,7 +12,7 @@ from advbench.intervals import LEVEL, Floats, wilson
 
 
 class Proportion(NamedTuple):
-    """A count of images as a share of all, of which some may be unknown.
+    """A share of images, given as counts; the outcome of some may be unknown.
 
     Example:
         >>> print(Proportion(41, 100))
@@ -22,19 +22,19 @@ class Proportion(NamedTuple):
     """
 
     k: int
-    """Number of images that certainly belong."""
+    """Number of images that are certain to count."""
     n: int
     """Number of all images."""
     unknown: int = 0
-    """Number of the other images of which it is unknown whether they belong."""
+    """Number of other images for which it is unknown whether they count."""
 
     @classmethod
     def of(cls, certain: NDArray[np.bool_], unknown: NDArray[np.bool_]) -> Self:
-        """The share of some images that belong.
+        """The share of images that count.
 
         Args:
-            certain: Which of all images certainly belong, bool (N,).
-            unknown: Which of them may belong, bool (N,); ignored where an image certainly belongs.
+            certain: Which images are certain to count, bool (N,).
+            unknown: Which of them may count, bool (N,); ignored for images that are certain to.
 
         Example:
             >>> Proportion.of(np.array([True, True, False]), np.array([True, False, True]))
@@ -44,27 +44,27 @@ class Proportion(NamedTuple):
 
     @property
     def rate(self) -> float | None:
-        """Share of those that certainly belong; None of no images."""
+        """Share of images that are certain to count; None if there are no images."""
         return self.k / self.n if self.n else None
 
     @property
     def most(self) -> float | None:
-        """Share if all unknown ones belong too; None of no images."""
+        """Share if all unknown images count too; None if there are no images."""
         return (self.k + self.unknown) / self.n if self.n else None
 
     @property
     def low(self) -> float:
-        """Lower end of the 95 % interval, as if no unknown image belonged."""
+        """Lower end of the 95 % interval, as if no unknown image counted."""
         return float(wilson(self.k, self.n).low)
 
     @property
     def high(self) -> float:
-        """Upper end of the 95 % interval, as if every unknown image belonged."""
+        """Upper end of the 95 % interval, as if every unknown image counted."""
         return float(wilson(self.k + self.unknown, self.n).high)
 
     @property
     def percent(self) -> str:
-        """The share in words: `41.0 %`, `41.0 to 48.0 %`, `none` of no images."""
+        """The share in words: `41.0 %`, `41.0 to 48.0 %`, `none` if there are no images."""
         if self.rate is None or self.most is None:
             return "none"
         least, most = f"{100 * self.rate:.1f}", f"{100 * self.most:.1f}"
@@ -89,12 +89,12 @@ class Proportion(NamedTuple):
 
 
 class Quantile(NamedTuple):
-    """A quantile of distances, of which some are larger than anything that was found.
+    """A quantile of distances, some of which are larger than anything that was found.
 
     Attributes:
         value: The quantile; None: there is none, because too few attacks succeeded.
-        low: Lower end of its interval; None: none.
-        high: Upper end of its interval; None: none.
+        low: Lower end of its interval; None: unbounded.
+        high: Upper end of its interval; None: unbounded.
     """
 
     value: float | None
@@ -103,12 +103,12 @@ class Quantile(NamedTuple):
 
 
 def quantile(sizes: ArrayLike, q: float = 0.5, at_most: ArrayLike = False) -> Quantile:
-    """A quantile with the distribution-free interval that order statistics give, at 95 % or a little more.
+    """A quantile with its distribution-free interval from order statistics, at 95 % or a little more.
 
     Args:
-        sizes: Distances (N,); infinite where nothing was found, and those are kept in.
-        q: Its level, between 0 and 1: the smallest size that at least this share of the images do not exceed.
-        at_most: Where the distance may be any smaller one, bool (N,): the lower end allows for it.
+        sizes: Distances (N,); infinite where nothing was found, and these are included.
+        q: Level between 0 and 1: the quantile is the smallest size that this share of the images do not exceed.
+        at_most: Where the true distance may be smaller, bool (N,): the lower end allows for it.
 
     References:
         H. A. David and H. N. Nagaraja, Order Statistics, 3rd edition, 2003, section 7.1
@@ -131,7 +131,7 @@ def quantile(sizes: ArrayLike, q: float = 0.5, at_most: ArrayLike = False) -> Qu
 @cache
 def _ranks(n: int, q: float) -> tuple[int, int]:
     """The ranks, from 1, of the order statistics that enclose a quantile of n sizes; 0 and n + 1 lie outside."""
-    # scipy.stats has this too, and takes half a second to import
+    # scipy.stats has this too, but takes half a second to import
     from scipy.special import bdtr
 
     # the r-th smallest lies above the quantile with probability P(B < r), B ~ Binomial(n, q)
@@ -141,10 +141,10 @@ def _ranks(n: int, q: float) -> tuple[int, int]:
 
 
 class McNemar(NamedTuple):
-    """An exact test of pairs that differ."""
+    """An exact test on the pairs that differ."""
 
     two_sided: float
-    """Probability of a split of the differing pairs at least as uneven, if both ways were equally likely."""
+    """Probability of a split of the differing pairs at least as uneven, if both directions were equally likely."""
     worse: float
     """Probability of at least as many images that got worse."""
 
@@ -153,8 +153,8 @@ def mcnemar(worse: int, better: int) -> McNemar:
     """McNemar's exact test on the pairs in which two runs differ.
 
     Args:
-        worse: Images that were robust and are not any more.
-        better: Images that were not robust and are now.
+        worse: Number of images that were robust and no longer are.
+        better: Number of images that were not robust and now are.
 
     References:
         Q. McNemar, Note on the sampling error of the difference between correlated proportions, 1947
@@ -193,18 +193,18 @@ class Mean(NamedTuple):
 
 
 def mean_over(values: Sequence[Floats], low: float = 0.0, high: float = 1.0) -> Mean | None:
-    """Mean over numbers and images; the images are what was drawn at random, so the interval is over them.
+    """Mean over numbers and images; the images are the random sample, so the interval is over them.
 
-    It is Wilson's, for as many independent answers as would spread like the images' own means: the interval of a share
-    stays an honest one where no image, or every image, counts, which that of a normal distribution does not.
+    It is Wilson's interval, for the number of independent binary outcomes with the same spread as the means of the
+    images. Unlike the normal interval, it stays valid if no image counts, or every image does.
 
     Args:
         values: Numbers of each image, each (N,).
-        low: Least value that an image's own mean can have.
-        high: Largest value that it can have.
+        low: Smallest possible mean of an image.
+        high: Largest possible mean of an image.
 
     Returns:
-        The mean; None of no images, or where a number is not known.
+        The mean; None if there are no images, or if a number is unknown.
 
     Example:
         >>> print(mean_over([np.array([1.0, 0.0]), np.array([1.0, 1.0])]))
@@ -222,7 +222,7 @@ def mean_over(values: Sequence[Floats], low: float = 0.0, high: float = 1.0) -> 
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's correction: p-values that may be compared with one level, however many tests there were.
+    """Holm's correction: p-values that may be compared with a single level, however many tests there were.
 
     References:
         S. Holm, A simple sequentially rejective multiple test procedure, 1979

@@ -1,4 +1,4 @@
-"""What the rows of a run show about each image: the arrays from which every number is computed. No torch."""
+"""Results for each image from the rows of a run: arrays for computing all numbers. Does not import torch."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -26,18 +26,18 @@ _CLASSES = (*SETS, *SETS.values(), "goal_labels")
 _PROOF = ("proved", "proof_method", "error")
 _SEEN = ("sample_id", "status", "met", "met_share", "flipped")
 NEEDED = (*KEYS, "form", "eps", *_SEEN, *NORMS, *_CLASSES, *COSTS, *_PROOF)
-"""Columns of a run's frame that its numbers are computed from."""
+"""Columns of a run's frame from which its numbers are computed."""
 
 
 class Threat(NamedTuple):
-    """A threat model: what a robust accuracy holds against; its attacks are comparable image by image."""
+    """A threat model, the subject of a robust accuracy; its attacks are comparable image by image."""
 
     model: str
     """Label of the model."""
     dataset: str
     """Label of the data set."""
     goal: str
-    """Goal, which says what counts as broken."""
+    """Goal, which defines what counts as broken."""
     norm: str
     """Norm in which perturbations are measured."""
 
@@ -47,13 +47,13 @@ class Level:
     """The rows of one attack at one eps; arrays have a value for each image of the data set."""
 
     unknown: Bools
-    """Whether the attack failed on the image, never got to it, or fooled a random model in some passes alone."""
+    """Whether the attack failed on the image, never reached it, or fooled a random model only in some passes."""
     met: Bools
     """Whether the goal was met."""
     flipped: Bools
     """Whether the predicted class differs from the clean image's."""
     adv_class: Ints
-    """Predicted class of the candidate; -1 where there is none."""
+    """Predicted class of the candidate; -1 if there is none."""
     rows: int
     """Number of rows that have a cost."""
     cost: Mapping[str, float]
@@ -69,25 +69,25 @@ class Trial:
     params: str
     """Parameters of the attack, as JSON."""
     label: str
-    """The name, with what it was made on, and the parameters in which it differs from others of that name."""
+    """The name, with the surrogate, and the parameters that distinguish it from other attacks of that name."""
     forms: frozenset[str]
-    """Forms of the network from which it could take its gradients."""
+    """Forms of the network in which it could compute gradients."""
     radius: Floats
-    """Size of the smallest perturbation (N,) that met the goal, in the norm of the threat; infinite for none."""
+    """Size of the smallest perturbation (N,) that met the goal, in the norm of the threat; infinite if none did."""
     levels: Mapping[float | None, Level]
-    """eps -> its rows; None: the attack looked for the smallest perturbation."""
+    """eps -> its rows; None as a key: it is a minimum-norm attack."""
 
     def __repr__(self) -> str:
         return one_line(self)
 
     @property
     def surrogate(self) -> str | None:
-        """Label of what it was made on in place of the model; None: the model itself."""
+        """Label of the surrogate that was attacked instead of the model; None: the model itself."""
         return made_on(self.params)
 
     @property
     def minimal(self) -> bool:
-        """Whether it looked for the smallest perturbation, and so has a result at every eps."""
+        """Whether it is a minimum-norm attack, and so has a result at every eps."""
         return None in self.levels
 
     def at(self, eps: float | None) -> Level | None:
@@ -110,12 +110,12 @@ class ThreatResults:
     trials: tuple[Trial, ...]
     """Results of each attack, in the order of the run."""
     proofs: Mapping[float, Proofs] = field(default_factory=dict)
-    """eps -> what was proved there."""
+    """eps -> proofs at that eps."""
     several: bool = False
-    """Whether the model has several labels for each image; classes are then numbers of sets of labels, or, under a goal
-    that is about one label, whether that label is there."""
+    """Whether the model has several labels for each image; classes are then numbers of label sets, or, for a goal about
+    a single label, whether that label is present."""
     left_out: int = 0
-    """Number of images left out, because the class that they should have is the one the goal wants."""
+    """Number of images left out, because the goal wants the class that they already have."""
 
     def __repr__(self) -> str:
         return one_line(self)
@@ -128,22 +128,22 @@ class ThreatResults:
 
     @property
     def truth(self) -> Ints:
-        """The class that an image should have: its label, or else its clean prediction."""
+        """The correct class of each image: its label, or else its clean prediction."""
         return np.where(self.label < 0, self.clean, self.label)
 
     @property
     def relative(self) -> bool:
-        """Whether an image lacks a label, so that numbers are relative to the clean predictions."""
+        """Whether any image lacks a label, so that numbers are relative to the clean predictions."""
         return bool((self.label < 0).any())
 
     @property
     def eps(self) -> list[float]:
-        """The budgets that attacks were given and at which proofs were tried, ascending."""
+        """The budgets at which attacks were run or proofs were tried, ascending."""
         return sorted({*self.proofs, *(eps for trial in self.trials for eps in trial.levels if eps is not None)})
 
 
 def within(radius: Floats, eps: float | None) -> Bools:
-    """Whether perturbations of a measured size keep to an eps, with the judge's tolerance; None: any size does."""
+    """Whether measured sizes are within an eps, with the judge's tolerance; None: any size is."""
     bound = np.finfo(float).max if eps is None else largest_size(eps)
     found: Bools = radius <= bound
     return found
@@ -153,8 +153,8 @@ def states(evidence: ThreatResults, trials: Sequence[Trial], eps: float | None) 
     """Outcome of each image at an eps under some attacks together.
 
     An image is `BROKEN` if it is misclassified when clean, or if any of the attacks found a perturbation of at most
-    that size, at whatever eps it was asked for. Else it is `UNKNOWN` if any of the attacks that speak about this eps
-    failed on it, or fooled a random model in some of the judge's passes alone. Only else it is `ROBUST`.
+    that size, whatever eps it was run with. Otherwise it is `UNKNOWN` if any of the attacks with results at this eps
+    failed on it, or fooled a random model only in some of the judge's passes. Otherwise it is `ROBUST`.
 
     Args:
         evidence: Results of all attacks under one threat.
@@ -176,15 +176,15 @@ def states(evidence: ThreatResults, trials: Sequence[Trial], eps: float | None) 
 def gather(frame: pd.DataFrame) -> list[ThreatResults]:
     """Sort the rows of a run by threat, attack and eps into arrays over images.
 
-    The images of a number are all images that the run has for the model and the data set, without those that any of the
-    threat's rows left out: one without a row is unknown there. Corruptions are left out, since they attack nothing. One
-    million rows take about two seconds.
+    Numbers cover all images that the run has for the model and the data set, except those that any of the threat's rows
+    left out; an image without a row is unknown. Corruptions are excluded, since they attack nothing. One million rows
+    take about two seconds.
 
     Args:
         frame: Rows with the columns of `advbench.records.record.COLUMNS`; several runs may be concatenated.
 
     Returns:
-        One evidence for each threat, in the order in which they stand in the frame.
+        One result for each threat, in the order in which they appear in the frame.
     """
     found = []
     frame, sets = coded(frame)
@@ -212,12 +212,12 @@ def gather(frame: pd.DataFrame) -> list[ThreatResults]:
 
 
 def gather_clean(frame: pd.DataFrame) -> list[ThreatResults]:
-    """All images of each model and data set, whatever goal they are attacked with; without any attack."""
+    """All images of each model and data set, whatever goal they are attacked with, without any attacks."""
     return [clean for clean, _ in _by_images(coded(frame).frame)]
 
 
 def _by_images(frame: pd.DataFrame) -> Iterator[tuple[ThreatResults, Columns]]:
-    """The images of each model and data set, and the rows about them."""
+    """Yield the images of each model and data set, and the rows about them."""
     frame = frame[[name for name in NEEDED if name in frame]]
     frame = frame if "form" in frame else frame.assign(form="plain")
     for names, rows in frame.groupby(["model", "dataset"], sort=False, observed=True):
@@ -249,7 +249,7 @@ def _trials(blocks: Sequence[Block], columns: Columns) -> tuple[Trial, ...]:
         for block in own:
             np.minimum.at(smallest, columns.images[block.rows], radius[block.rows])
         levels = {block.eps: _level(block.rows, columns) for block in own}
-        if attack == PROOF:  # it says nothing of the images that it was not given
+        if attack == PROOF:  # it says nothing about the images that it was not run on
             levels = {eps: replace(level, unknown=np.zeros(columns.count, bool)) for eps, level in levels.items()}
         rows = np.concatenate([block.rows for block in own])
         forms = frozenset(map(str, columns.frame["form"].iloc[rows].dropna().unique()))
@@ -258,7 +258,7 @@ def _trials(blocks: Sequence[Block], columns: Columns) -> tuple[Trial, ...]:
 
 
 def _level(rows: Ints, columns: Columns) -> Level:
-    """The rows of one attack at one eps, by image; several of an image are several seeds."""
+    """The rows of one attack at one eps, by image; several rows of an image are several seeds."""
     images, ok = columns.images[rows], columns.ok[rows]
     unknown = np.ones(columns.count, bool)
     unknown[images] = False
@@ -268,7 +268,7 @@ def _level(rows: Ints, columns: Columns) -> Level:
     flipped[images[columns.flipped[rows]]] = True
     adv_class = np.full(columns.count, -1)
     adv_class[images[ok]] = columns.adv_class[rows[ok]]
-    # Of several seeds the one that changed the class tells what the image was taken for.
+    # With several seeds, the one that changed the class decides the recorded prediction.
     changed = rows[columns.flipped[rows]]
     adv_class[columns.images[changed]] = columns.adv_class[changed]
     costs = {name: values[rows] for name, values in columns.costs.items()}

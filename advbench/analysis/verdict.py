@@ -1,4 +1,4 @@
-"""The verdict on a run, from which every output and the exit code are made. No torch."""
+"""The verdict on a run, from which every output and the exit code are derived. Does not import torch."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -32,11 +32,11 @@ class GateResult:
     eps: float | None
     """Budget, image units; None: no bound, or a flag."""
     passed: bool
-    """Whether the run may pass."""
+    """Whether the run passes this gate."""
     message: str
-    """Sentence with the measured and the required value."""
+    """Message with the measured and the required value."""
     undecided: bool = False
-    """Whether the images that were attacked do not tell; it is no failure then."""
+    """Whether the images attacked so far leave it undecided, which is not a failure."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -50,9 +50,9 @@ class Verdict:
     comparison: Comparison | None
     """Comparison with the baseline; None: there is none."""
     incomplete: str
-    """Why the run does not count as finished; empty if it does."""
+    """Why the run is incomplete; empty if it is complete."""
     left_out: tuple[Gate, ...] = ()
-    """Gates that could not be evaluated, for want of a baseline."""
+    """Gates that could not be evaluated without a baseline."""
 
     @property
     def passed(self) -> bool:
@@ -61,7 +61,7 @@ class Verdict:
 
     @property
     def decided(self) -> bool:
-        """Whether the gates had everything that they need, whatever they said."""
+        """Whether the gates had everything they need, whatever the result."""
         return self.exit_code in (ExitCode.OK, ExitCode.FAILED)
 
     @cached_property
@@ -71,17 +71,17 @@ class Verdict:
 
     @property
     def held(self) -> int:
-        """Number of gates that the run passes."""
+        """Number of gate results that the run passes."""
         return sum(result.passed for result in self.results)
 
     @property
     def undecided(self) -> tuple[GateResult, ...]:
-        """Results of the gates of which the images that were attacked do not tell whether the run passes them."""
+        """Results of the gates that the images attacked so far leave undecided."""
         return tuple(result for result in self.results if result.undecided)
 
     @property
     def exit_code(self) -> ExitCode:
-        """Exit code of `advbench run`; an incomplete run is incomplete, whatever its gates say."""
+        """Exit code of `advbench run`; an incomplete run is incomplete, whatever the results of its gates."""
         if self.incomplete:
             return ExitCode.INCOMPLETE
         if not self.analysis.attempted:
@@ -102,7 +102,7 @@ class Verdict:
             case ExitCode.FAILED:
                 return f"FAILED: {len(self.failures)} of {count_of(len(self.results), 'gate')} failed"
             case ExitCode.USAGE:
-                return f"NO BASELINE: {', '.join(self.left_out)} compares with one, and was left out"
+                return f"NO BASELINE: {', '.join(self.left_out)} needs one, and was skipped"
         return f"PASSED: {count_of(len(self.results), 'gate')} held" if self.results else "DONE: no gates were set"
 
     def as_dict(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""An attack of the table, made from its name, its norm and its parameters."""
+"""Creates an attack from its registry name, its norm and its parameters."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -17,14 +17,14 @@ MAX_PASSES = "max_passes"
 
 
 def make_attack(name: str, norm: str, params: Mapping[str, Any]) -> Attack:
-    """Make an attack of the table.
+    """Make an attack from its registry name.
 
     Args:
-        name: Name of the attack in the table.
+        name: Registry name of the attack.
         norm: Name of the norm it works in.
         params: Its parameters. Values other than numbers, strings and booleans are parts of the attack and passed on
-            unchecked. With `MAX_PASSES` among them, the attack stops on each image after that number of passes. What
-            it is made on, `SURROGATE`, is passed over.
+            unchecked. With `MAX_PASSES` among them, the attack stops on each image after that number of passes.
+            `SURROGATE`, the model that it runs on, is ignored.
 
     Raises:
         UserError: The attack does not take these parameters.
@@ -47,12 +47,12 @@ def make_attack(name: str, norm: str, params: Mapping[str, Any]) -> Attack:
 
 
 def refuse_small(attacks: Iterable[str], sides: Sequence[int], what: str) -> None:
-    """Refuse images that are too small for a corruption, before anything is run.
+    """Reject images that are too small for a corruption, before anything is run.
 
     Args:
-        attacks: Names of attacks in the table.
+        attacks: Registry names of attacks.
         sides: Height and width of the images in pixels.
-        what: The images in words.
+        what: Description of the images, for the message.
 
     Raises:
         UserError: They are too small for one of these attacks.

@@ -20,14 +20,14 @@ DEFAULTS: dict[str, Any] = {
     "params": {},
     "batch_size": 64,
 }
-"""Name of each option -> its default; None: whatever suits the attack."""
+"""Name of each option -> its default; None: the default of the attack."""
 NOISE = "noise"
 _NOISE_DRAWS = 20
 
 
 @dataclass(frozen=True, kw_only=True)
 class AttackOptions:
-    """One attack, as a test asks for it."""
+    """One attack, as a test requests it."""
 
     attack: Attack
     """The attack itself, made for the norm."""
@@ -38,7 +38,7 @@ class AttackOptions:
     eps: float | None
     """Largest allowed size, in image units; None: no bound."""
     goal: str
-    """The goal as text, in the form that :func:`advbench.config.goals.parse_goal` reads."""
+    """The goal as text, in the syntax of :func:`advbench.config.goals.parse_goal`."""
     seed: int
     """Seed of all random draws."""
     batch_size: int
@@ -58,7 +58,7 @@ def read_options(given: Mapping[str, Any]) -> AttackOptions:
         given: Options that differ from `DEFAULTS`, by name.
 
     Raises:
-        UserError: An unknown name, a norm or a parameter that the attack does not take, or an eps of the wrong scale.
+        UserError: An unknown name, a norm or parameter that the attack does not support, or an eps on the wrong scale.
         ValueError: ``expected ..., got ...`` for an option that does not exist, or a value of the wrong type.
 
     Example:

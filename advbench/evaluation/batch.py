@@ -1,7 +1,7 @@
 """Attack a batch of images and make a record of each.
 
-Images for which the goal has no meaning are left out. Where the batch fails, its images are attacked one by one, so
-that only those at fault are lost. The judge measures; callers decide what to keep and show.
+Images for which the goal has no meaning are left out. If the batch fails, its images are attacked one by one, so that
+only those at fault are lost. The judge measures; callers decide what to keep and show.
 """
 
 from collections.abc import Callable, Sequence
@@ -38,33 +38,33 @@ from attacks.queries.derivatives import NoGradientError
 
 @dataclass(frozen=True, kw_only=True)
 class BatchAttack:
-    """One attack on one model, as it is set up for every batch."""
+    """One attack on one model, with the settings that all batches share."""
 
     model: Model
     """Images -> logits; a :class:`attacks.Fast` model serves the attack only, and its original is judged. With
-    :class:`advbench.evaluation.evaluate.Instead` the attack is made on another."""
+    :class:`advbench.evaluation.evaluate.Instead` the attack runs on another model."""
     attack: Attack
     """The attack, made for the norm, with images to start from if it needs any."""
     make_goal: MakeGoal
     """Makes the goal from clean logits, ids and labels."""
     source: Provenance
-    """The columns that all records share; the eps and the seed of the attack are taken from them."""
+    """The columns that all records share; they also supply the eps and the seed of the attack."""
     keep: int
     """Number of top classes that a record keeps."""
     thresholds: tuple[float, ...] | None = None
-    """The logit above which each label applies, of a model with several for each image; None: it has one class."""
+    """The logit above which each label applies, for a multi-label model; None: one class per image."""
     mask: MaskSpec | None = None
-    """What may change in the images; None: everything. Where each has a mask of its own, it is attacked alone."""
+    """What may change in the images; None: everything. Images with individual masks are attacked one by one."""
     attack_all: bool = False
-    """Whether to attack even the images that already are of the class that the goal wants first."""
+    """Whether to attack even images that already have the class that the goal wants first."""
     on_pass: Callable[[], None] = lambda: None
     """Called at each forward pass of the attack."""
     on_cut: Callable[[int], None] = lambda size: None
-    """Called with the smaller number of images each time a batch is halved because memory does not suffice."""
+    """Called with the smaller number of images each time a batch is halved for lack of memory."""
 
 
 class Candidate(NamedTuple):
-    """A valid candidate for one image, and what was measured of it."""
+    """A valid candidate for one image, and its measurements."""
 
     measured: Measurement
     """The measurements as plain numbers."""
@@ -75,20 +75,20 @@ class Candidate(NamedTuple):
     logits: Tensor
     """The model's logits for it (classes,)."""
     allowed: Tensor | None = None
-    """The pixels that might change, bool (H, W); None: all of them."""
+    """The pixels that were allowed to change, bool (H, W); None: all of them."""
 
 
 class ImageResult(NamedTuple):
     """The result of one image of a batch."""
 
     record: Record
-    """The image's row in the results."""
+    """The row of the image in the results."""
     clean: Tensor | None
     """Logits of the clean image (classes,); None if the model failed on it."""
     candidate: Candidate | None = None
     """The valid candidate; None if the image was left out or its outcome is unknown."""
     pointless: bool = False
-    """Whether the image already is of the class that the goal wants first."""
+    """Whether the image already has the class that the goal wants first."""
     crash: Exception | None = None
     """The exception raised when the image was attacked on its own, if any."""
 
@@ -98,16 +98,16 @@ def attack_batch(
 ) -> list[ImageResult]:
     """Attack images together; if that fails, one by one, so that only the image at fault is lost.
 
-    Where it fails for want of memory, the batch is halved, and each half again if need be.
+    If memory runs out, the batch is halved, and each half again if necessary.
 
     Args:
         setup: The attack, the model and the goal.
         x: Images (N, C, H, W) in [0, 1].
         samples: Ids, names and labels of the images (N); failures are reported under the names. The goal refers to the
             labels if all of them are known.
-        clean: Clean logits (N, classes), if they are known: the model is not asked again, and 8-bit images are
-            rounded as by :func:`advbench.evaluation.evaluate.evaluate_quickly`. None: they are computed, and 8-bit
-            images are searched for as by :func:`advbench.evaluation.evaluate.evaluate`.
+        clean: Clean logits (N, classes), if they are known: the model is not run on the clean images again, and 8-bit
+            images are rounded as in :func:`advbench.evaluation.evaluate.evaluate_quickly`. None: they are computed,
+            and 8-bit images are searched for as in :func:`advbench.evaluation.evaluate.evaluate`.
 
     Returns:
         The results, in the order of the images. Exceptions of the attack or the model are stored there, not raised.
@@ -131,7 +131,7 @@ def attack_batch(
 
 
 def _attack_part(setup: BatchAttack, x: Tensor, samples: Sequence[Sample], clean: Tensor | None) -> list[ImageResult]:
-    """Attack images together; one by one if that fails for another reason than want of memory."""
+    """Attack images together; one by one if that fails for any reason other than lack of memory."""
     known = clean
     if len(x) > 1 and setup.mask is not None and setup.mask.per_image:
         return _one_by_one(setup, x, samples, clean)
@@ -160,14 +160,14 @@ def _one_by_one(setup: BatchAttack, x: Tensor, samples: Sequence[Sample], clean:
 def unattacked(
     source: Provenance, samples: Sequence[Sample], reason: Reason, why: Sequence[str], aside: Sequence[bool]
 ) -> list[Record]:
-    """The records of images that were never attacked, because they or their whole unit failed.
+    """Records of images that were never attacked, because they or their whole unit failed.
 
     Args:
         source: The columns that all records share.
         samples: The images (N).
         reason: The kind of failure.
-        why: A sentence for each image that explains it (N).
-        aside: Whether the goal has no meaning for an image (N); such images are left out, whatever failed.
+        why: The explanation for each image, a sentence (N).
+        aside: Whether the goal has no meaning for each image (N); such images are left out, whatever failed.
     """
     return [
         left_out(sample, source) if out else lost(sample, source, reason, sentence)
@@ -176,7 +176,7 @@ def unattacked(
 
 
 def labelled_pointless(make_goal: MakeGoal, samples: Sequence[Sample], classes: int) -> list[bool]:
-    """Whether a goal has no meaning for each image (N), judged by the labels alone, without asking the model.
+    """Whether a goal has no meaning for each image (N), judged by the labels alone, without running the model.
 
     Args:
         make_goal: Makes the goal from clean logits, ids and labels.
@@ -199,10 +199,10 @@ def labels_of(samples: Sequence[Sample], logits: Tensor) -> Tensor | None:
 
     Args:
         samples: The images (N).
-        logits: Logits (N, C), or others for as many classes.
+        logits: Logits (N, C), or any tensor with the same number of classes and on the same device.
 
     Returns:
-        The classes int64 (N,), or which labels they have, bool (N, C).
+        Classes, int64 (N,), or which labels apply, bool (N, C).
 
     Example:
         >>> labels_of([Sample("ab", "0", None, labels=(0, 2))], torch.zeros(1, 3))
@@ -242,7 +242,7 @@ def _together(
 
 
 def surrogate_classes(model: Model, x: Tensor) -> list[int | None]:
-    """The class that what is attacked instead predicts for each image (N, ...); None where there is no such, or none.
+    """The class that the surrogate predicts for each image (N, ...); None where there is no surrogate or no class.
 
     Example:
         >>> model, x = Instead(lambda x: x, attacked=lambda x: -x), torch.tensor([[0.25, 0.75]])
@@ -270,7 +270,7 @@ def _results(
     allowed: Tensor | None,
     told: Sequence[int | None],
 ) -> list[ImageResult]:
-    """The results of images that were attacked together; ``told`` are the classes that a surrogate predicts."""
+    """Results of images that were attacked together; ``told`` are the classes that a surrogate predicts."""
     clean, adv = seen.verdicts.clean_logits, seen.verdicts.adv_logits
     before, after = (predicted(logits, setup.keep, setup.thresholds) for logits in (clean, adv))
     results = []
@@ -287,7 +287,7 @@ def _results(
 
 
 def _crashed(setup: BatchAttack, sample: Sample, clean: Tensor | None, error: Exception) -> ImageResult:
-    """The result of an image on which the attack or the model raised something."""
+    """The result of an image on which the attack or the model raised an exception."""
     told = f"{type(error).__name__}: {error}".rstrip(": ")
     told += f"; or {BORROW}" if isinstance(error, NoGradientError) else ""
     why = failure(sample.sample_name, setup.source.columns["attack"], told)

@@ -1,4 +1,4 @@
-"""One attack on one batch: run it under the meter, round its images to 8 bits, and let the judge measure them."""
+"""One attack on one batch: run it under the meter, round the candidates to 8 bits, and have the judge measure them."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -14,13 +14,13 @@ from attacks.queries.answers import ask
 
 
 class Evaluation(NamedTuple):
-    """What one attack did to one batch; tensors have a row for each image."""
+    """The outcome of one attack on one batch; tensors have a row for each image."""
 
     x_adv: Tensor
     """Candidates (N, ...), as the attack returned them."""
     x_8bit: Tensor
     """The candidates in 8 bits: :func:`evaluate` searches for a rounding that still meets the goal;
-    :func:`evaluate_quickly` takes the nearest levels, and the clean image where the goal is not met."""
+    :func:`evaluate_quickly` uses the nearest levels, and the clean image where the goal is not met."""
     verdicts: Verdicts
     """The judge's measurements."""
     forwards: Tensor
@@ -28,7 +28,7 @@ class Evaluation(NamedTuple):
     backwards: Tensor
     """Backward passes of the attack on each image (N,)."""
     answered: Tensor
-    """Whether every answer of the model to the attack about the image was finite, bool (N,)."""
+    """Whether all the model's outputs for the image during the attack were finite, bool (N,)."""
     seconds: float
     """Wall time of the attack, divided by N."""
     errors: dict[int, str]
@@ -36,11 +36,11 @@ class Evaluation(NamedTuple):
 
 
 class Instead:
-    """A model that judges, with another beside it that attacks are made on in its place.
+    """A model that judges, paired with another one that is attacked in its place.
 
     Args:
-        model: Images -> logits; what it says counts.
-        attacked: What attacks see.
+        model: Images -> logits; its answer is the one that counts.
+        attacked: The model that attacks see.
 
     Example:
         >>> model = Instead(lambda x: x, attacked=lambda x: 2 * x)
@@ -62,7 +62,7 @@ class Instead:
 
 
 def attacked_of(model: Model) -> Model:
-    """What attacks on a model are made on: the model itself, unless it says otherwise."""
+    """The model that attacks run on: the model itself, unless it names another."""
     return model.attacked if isinstance(model, Instead) else model
 
 
@@ -80,7 +80,7 @@ def evaluate(
 
     Args:
         model: The classifier; a :class:`attacks.Fast` model serves the attack only, and its original is judged. With
-            :class:`Instead` the attack is made on another.
+            :class:`Instead` the attack runs on another model.
         attack: Any attack, of either kind.
         x: Images (N, C, H, W) in [0, 1].
         goal: What counts as fooled.
@@ -100,10 +100,10 @@ def evaluate(
 def evaluate_quickly(
     model: Model, attack: Attack, x: Tensor, clean: Tensor, goal: Goal, *, eps: float | None, seed: int
 ) -> Evaluation:
-    """Do the same as :func:`evaluate`, with few passes beyond those of the attack.
+    """Attack and measure like :func:`evaluate`, with few passes beyond those of the attack.
 
     Images that the attack did not change keep their known logits; the others take one pass. 8-bit images are not
-    searched for: candidates that meet the goal are rounded to the nearest levels, as by the judge.
+    searched for: candidates that meet the goal are rounded to the nearest levels, as the judge does it.
 
     Args:
         model: The classifier, as for :func:`evaluate`.
@@ -128,7 +128,7 @@ def evaluate_quickly(
 
 
 class Remembered:
-    """A model that has been asked about some images and does not need to be asked again.
+    """A model with cached logits for some images, on which it is not run again.
 
     Args:
         model: Images -> logits.
@@ -147,13 +147,13 @@ class Remembered:
 
     @property
     def anew(self) -> Model:
-        """The model itself, which answers anew each time."""
+        """The model itself, without the cache."""
         return self._model
 
     def __call__(self, x: Tensor, /) -> Tensor:
-        """Logits (N, C); rows that equal the known images bit for bit are not computed again.
+        """Logits (N, C); rows that equal the known images bit for bit are not recomputed.
 
-        A batch of another length is not compared: the model is asked about all of it.
+        A batch of another length is not compared: the model is run on all of it.
         """
         for images, logits in self._known:
             if torch.equal(x, images):
@@ -165,14 +165,14 @@ class Remembered:
         return logits.index_copy(0, new, ask(self._model, x[new]).to(logits)) if len(new) else logits
 
     def learn(self, x: Tensor) -> Tensor:
-        """The logits of ``x``, which are remembered from now on."""
+        """The logits of ``x``, which are cached from now on."""
         logits = self(x)
         self._known.append((x, logits))
         return logits
 
 
 class Attempt(NamedTuple):
-    """What an attack returned, and what it cost; see :class:`Evaluation`."""
+    """The candidates that an attack returned, and their cost; see :class:`Evaluation`."""
 
     x_adv: Tensor
     """Candidates (N, ...)."""
@@ -181,7 +181,7 @@ class Attempt(NamedTuple):
     backwards: Tensor
     """Backward passes on each image (N,)."""
     answered: Tensor
-    """Whether every answer about the image was finite, bool (N,)."""
+    """Whether all outputs for the image were finite, bool (N,)."""
     seconds: float
     """Wall time, divided by N."""
     errors: dict[int, str]
@@ -207,7 +207,7 @@ def attempt(
     keep_memory(x.device)
     with Meter(model, goal.ids, on_pass) as metered:
         try:
-            # A copy: the attack may work in place, and the clean images must stay what distances are measured from.
+            # A copy: the attack may work in place, and distances are measured from the clean images.
             x_adv = attack(metered, x.clone(), goal, eps=eps, seed=seed)  # type: ignore[arg-type]
         except AttackError as error:
             x_adv, errors = error.x_adv, error.errors

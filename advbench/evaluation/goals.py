@@ -1,4 +1,4 @@
-"""From the goal that was asked for to the goal of a batch."""
+"""Turns the goal that was requested into the goal of a batch."""
 
 from collections.abc import Callable
 
@@ -23,19 +23,19 @@ from attacks import (
 from attacks.goals import SignedGoal
 
 MakeGoal = Callable[..., Goal]
-"""Clean logits (N, C), image ids (N,) and labels (N,), if they are known -> the goal of the batch. Of a model with
-several labels: which of them each image has, bool (N, C)."""
+"""Clean logits (N, C), image ids (N,) and labels (N,), if they are known -> the goal of the batch. For a multi-label
+model the labels are bool (N, C): which labels each image has."""
 
 
 def goal_maker(spec: GoalSpec, model: Classifier) -> MakeGoal:
-    """Bind a goal to a model's classes; what it needs to know of the clean images is read from their logits.
+    """Bind a goal to a model's classes; what it needs to know about the clean images is read from their logits.
 
-    Untargeted, label-out-of-topk and any-label-flips refer to the labels, or to what the model says of the clean image
-    if they are not known.
+    Untargeted, label-out-of-topk and any-label-flips refer to the labels, or to the model's prediction for the clean
+    image if the labels are not known.
 
     Raises:
         UserError: The goal names a class that the model does not have, or a k too large for its number of classes; or
-            it is for several labels and the model for one class, or the reverse.
+            it is a multi-label goal and the model has one class per image, or the reverse.
     """
     _refuse_other_kind(spec, model)
     if model.thresholds is not None:
@@ -82,7 +82,7 @@ def _refuse_other_kind(spec: GoalSpec, model: Classifier) -> None:
 
 
 def goal_labels(spec: GoalSpec, model: Classifier) -> tuple[int, ...] | None:
-    """The labels that a goal for several labels names, ascending; None for any other goal.
+    """The labels that a multi-label goal names, ascending; None for any other goal.
 
     Raises:
         UserError: The model does not have one of them, or it is named twice.
@@ -125,12 +125,12 @@ def _label_goal_maker(spec: GoalSpec, model: Classifier, thresholds: tuple[float
 
 
 def set_apart(goal: Goal, clean: Tensor, labels: Tensor | None = None) -> Tensor:
-    """The images for which a goal has no meaning, because they already are of the class that it wants first.
+    """The images for which a goal has no meaning, because they already have the class that it wants first.
 
     Args:
         goal: The goal for N images.
         clean: The model's logits for them (N, C).
-        labels: Their true classes (N,), or which labels they have, bool (N, C). None: what the model predicts, where
+        labels: Their true classes (N,), or which labels they have, bool (N, C). None: the model's predictions, where
             its logits are finite.
 
     Returns:

@@ -1,7 +1,7 @@
 """The judge: the only place that decides whether an image was fooled.
 
-An attack hands over candidate images, and none of its own claims is trusted: predictions come from a fresh forward
-pass of the original model, and sizes and limits are measured here.
+An attack hands over candidate images, and none of its claims about them is trusted: predictions come from a fresh
+forward pass of the original model, and sizes and limits are measured here.
 """
 
 from typing import NamedTuple
@@ -17,14 +17,14 @@ from attacks.queries.answers import ask
 from attacks.queries.randomness import is_random
 
 _CACHED = 2**18
-"""Values that the processor's cache holds beside what is computed from them."""
+"""Number of values that fit into the processor's cache together with what is computed from them."""
 
 DRAWS = 20
-"""Passes that judge a model whose answers are random, see :func:`attacks.queries.randomness.is_random`."""
+"""Number of passes that judge a model with random outputs, see :func:`attacks.queries.randomness.is_random`."""
 
 
 class Verdicts(NamedTuple):
-    """What the judge found, a row for each image."""
+    """The judge's findings, with a row for each image."""
 
     clean_logits: Tensor
     """Logits of the original images (N, C)."""
@@ -33,21 +33,21 @@ class Verdicts(NamedTuple):
     valid: Tensor
     """Whether the candidate is finite, in [0, 1], within eps, and equal to the image outside a mask, bool (N,)."""
     met: Tensor
-    """Whether the candidate is valid and meets the goal, of a random model in half of its passes, bool (N,)."""
+    """Whether the candidate is valid and meets the goal, for a random model in at least half its passes, bool (N,)."""
     survives_8bit: Tensor
     """Whether it still does, within eps, with each value rounded to the nearest of 256 levels, bool (N,)."""
     met_8bit: Tensor
     """Whether its stored 8-bit version, however it was rounded, is valid and meets the goal, bool (N,)."""
     size_8bit: Tensor
-    """Size of the perturbation of that version, in the norm of eps (N,)."""
+    """Perturbation size of that version, in the norm of eps (N,)."""
     flipped: Tensor
     """Whether the predicted class changed, or any of the predicted labels, whatever the goal, bool (N,)."""
     judge_draws: Tensor
-    """Passes of the model that judged each candidate (N,): 1, or :data:`DRAWS` where its answers are random."""
+    """Number of passes that judged each candidate (N,): 1, or :data:`DRAWS` if the model's outputs are random."""
     met_share: Tensor
     """Share of those passes in which the candidate is valid and meets the goal (N,)."""
     sizes: dict[str, Tensor]
-    """Name of each norm -> size of the perturbation in it (N,)."""
+    """Name of each norm -> perturbation size in that norm (N,)."""
 
 
 @torch.no_grad()
@@ -57,8 +57,8 @@ def judge(
     """Measure candidates.
 
     Args:
-        model: The original model in float32, never the faster form that an attack may have used. One that remembers
-            answers has the model itself as its attribute `anew`.
+        model: The original model in float32, never the faster form that an attack may have used. A model that caches
+            answers exposes the uncached one as its attribute `anew`.
         x: Clean images (N, ...) in [0, 1].
         x_adv: Candidates, shaped like ``x``.
         goal: What counts as fooled.
@@ -86,7 +86,7 @@ def judge(
     valid = _within(x_adv, size, eps) & _keeps(norm, x, x_adv)
     met = valid & (share >= 0.5)
     survives, size_8bit = met.clone(), torch.zeros_like(size)
-    # most images are not fooled, and about those there is nothing more to ask
+    # most images are not fooled, and those need no further passes
     if len(rows := met.nonzero().squeeze(1)):
         nearest = nearest_levels(x_adv[rows])
         survives[rows], size_8bit[rows] = _stored(model, x[rows], nearest, goal.select(rows), norm, eps)
@@ -116,7 +116,7 @@ def _flipped(goal: Goal, clean: Tensor, adv: Tensor) -> Tensor:
 
 
 def _answers(model: Model, x_adv: Tensor, goal: Goal) -> tuple[Tensor, Tensor, int]:
-    """Logits (N, C) of a pass that shows the verdict, the share of passes that meet the goal (N,), and their number."""
+    """Logits (N, C) of a pass that agrees with the verdict, share of passes meeting the goal (N,), number of passes."""
     adv, anew = ask(model, x_adv), getattr(model, "anew", model)
     if not len(adv) or not is_random(anew, x_adv[:1], remember=True):
         return adv, (goal.margin(adv) < 0).float(), 1
@@ -128,7 +128,7 @@ def _answers(model: Model, x_adv: Tensor, goal: Goal) -> tuple[Tensor, Tensor, i
 
 
 def nearest_levels(x: Tensor) -> Tensor:
-    """Images with each value rounded to the nearest of 256 levels, as they are once saved as a PNG.
+    """Round each value to the nearest of 256 levels, as saving the image as a PNG does.
 
     Example:
         >>> nearest_levels(torch.tensor([0.0, 0.3, 1.0])) * 255
@@ -138,7 +138,7 @@ def nearest_levels(x: Tensor) -> Tensor:
 
 
 def check_candidates(x: Tensor, x_adv: Tensor) -> None:
-    """Check that what an attack returned is a batch of candidates for the images ``x``.
+    """Check that an attack returned a batch of candidates for the images ``x``.
 
     Raises:
         ValueError: It is not a tensor, or differs in shape, type or device.
@@ -158,15 +158,15 @@ def _describe(x: Tensor) -> str:
 
 
 def _stored(model: Model, x: Tensor, kept: Tensor, goal: Goal, norm: Norm, eps: float | None) -> tuple[Tensor, Tensor]:
-    """Whether images as they are stored are valid and meet the goal, bool (N,), and their perturbations' sizes (N,)."""
+    """Whether images as stored are valid and meet the goal, bool (N,), and the sizes of their perturbations (N,)."""
     (size,) = _measure(x, kept, norm)
-    # outside a mask a file holds the image as nearly as 8 bits can
+    # outside a mask a file holds the image as closely as 8 bits allow
     keeps = _keeps(norm, x, kept) | _keeps(norm, nearest_levels(x), kept)
     return keeps & _within(kept, size, eps) & (goal.margin(ask(model, kept)) < 0), size
 
 
 def _keeps(norm: Norm, x: Tensor, x_adv: Tensor) -> Tensor:
-    """Whether candidates equal the images wherever the norm lets nothing change, bool (N,)."""
+    """Whether candidates equal the images wherever the norm allows no change, bool (N,)."""
     if not norm.confines:
         return torch.ones(len(x), dtype=torch.bool, device=x.device)
     return (norm.confine(x, x_adv) == x_adv).flatten(1).all(1)
@@ -181,7 +181,7 @@ def _within(x_adv: Tensor, size: Tensor, eps: float | None) -> Tensor:
 
 def _measure(x: Tensor, x_adv: Tensor, *norms: Norm) -> list[Tensor]:
     """The sizes of the perturbations in each norm (N,)."""
-    # a few images at a time: what a norm computes on the way then stays in the processor's cache
+    # a few images at a time, so that the intermediate results of a norm stay in the processor's cache
     few = len(x) if x.is_cuda else max(1, _CACHED // max(1, x[0].numel()))
     deltas = (after - before for before, after in zip(torch.split(x, few), torch.split(x_adv, few), strict=True))
     return [

@@ -1,4 +1,4 @@
-"""Masks of attacks: from what a person wrote to the pixels that may change."""
+"""Attack masks: from the specification that a user wrote to the pixels that may change."""
 
 import math
 
@@ -14,14 +14,14 @@ from attacks.losses import margin
 from attacks.queries.gradients import slope
 
 _WHITE = 128
-"""The grey level from which on a pixel of a picture may change."""
+"""Lowest grey level at which a pixel of a mask picture may change."""
 
 
 def check_mask(spec: MaskSpec, x: Tensor) -> None:
     """Check that a mask fits images (C, H, W), before anything is attacked.
 
     Raises:
-        UserError: It is of another size, reaches beyond the image, allows nothing, or is no picture.
+        UserError: It has another size, extends beyond the image, allows nothing to change, or is not a picture.
     """
     if spec.per_image:
         _sides(spec, x)
@@ -30,17 +30,17 @@ def check_mask(spec: MaskSpec, x: Tensor) -> None:
 
 
 def mask_for(spec: MaskSpec, model: Model, x: Tensor, goal: Goal) -> Tensor:
-    """The pixels that may change in all of some images, or in one with a mask of its own.
+    """The pixels that may change: in all images, or in a single image with an individual mask.
 
     Args:
-        spec: The mask as it was asked for.
+        spec: The mask as it was specified.
         model: The model under attack.
         x: Images (N, C, H, W).
-        goal: Their goal, whose margin a saliency is of.
+        goal: Goal of the images, whose margin a saliency mask follows.
 
     Raises:
         UserError: As :func:`check_mask`.
-        NoGradientError: The mask is a saliency and the model has no gradient.
+        NoGradientError: It is a saliency mask and the model has no gradient.
 
     Returns:
         Bool (H, W).
@@ -48,12 +48,12 @@ def mask_for(spec: MaskSpec, model: Model, x: Tensor, goal: Goal) -> Tensor:
     if not spec.per_image:
         return shared_mask(spec, x[0])
     if len(x) > 1:
-        raise ValueError(f"expected one image at a time for a mask of its own, got {len(x)}")
+        raise ValueError(f"expected one image at a time for an individual mask, got {len(x)}")
     return saliency_mask(model, x, goal, spec.numbers[0])[0]
 
 
 def shared_mask(spec: MaskSpec, x: Tensor) -> Tensor:
-    """The pixels that may change in all images like ``x`` (C, H, W), bool (H, W); not of a saliency.
+    """The pixels that may change in all images like ``x`` (C, H, W), bool (H, W); not for saliency masks.
 
     Example:
         >>> from advbench.config.masks import parse_mask
@@ -69,7 +69,7 @@ def shared_mask(spec: MaskSpec, x: Tensor) -> Tensor:
     if spec.kind == "border":
         wide = int(spec.numbers[0])
         if 2 * wide >= min(height, width):
-            raise UserError(f"mask {spec.text} leaves nothing of an image of {width} x {height} pixels inside")
+            raise UserError(f"mask {spec.text} covers the whole of an image of {width} x {height} pixels")
         allowed[:] = True
         allowed[wide : height - wide, wide : width - wide] = False
         return allowed
@@ -84,10 +84,10 @@ def shared_mask(spec: MaskSpec, x: Tensor) -> Tensor:
 
 
 def saliency_mask(model: Model, x: Tensor, goal: Goal, percent: float) -> Tensor:
-    """The pixels whose change changes the margin most: those of the largest gradient, all channels added.
+    """The pixels that affect the margin most: those with the largest absolute gradient, summed over channels.
 
     Args:
-        model: The model whose gradient it is.
+        model: The model whose gradient is used.
         x: Images (N, C, H, W).
         goal: Goal whose margin counts.
         percent: Share of the pixels to keep, percent; at least one is kept.
@@ -120,7 +120,7 @@ def _from_picture(spec: MaskSpec, height: int, width: int) -> Tensor:
         got = f"{picture.size[0]} x {picture.size[1]}"
         raise UserError(
             f"mask {spec.text} is {got} pixels, and the model's input {width} x {height}",
-            hint="draw it at the size of the input: `adversarial.png` of an attack without a mask has it",
+            hint="draw it at the size of the input, that of `adversarial.png` from an attack without a mask",
         )
     allowed = torch.from_numpy(np.array(picture)) >= _WHITE
     if not bool(allowed.any()):

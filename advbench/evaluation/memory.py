@@ -1,4 +1,4 @@
-"""Memory: keep what one step of an attack frees for the next one, and tell when there is not enough."""
+"""Memory: keep what one step of an attack frees for the next step, and detect when there is not enough."""
 
 from collections.abc import Callable
 from typing import TypeVar
@@ -6,10 +6,10 @@ from typing import TypeVar
 import torch
 
 T = TypeVar("T")
-"""The result for some images."""
+"""Result for a slice of the images."""
 
 _BLOCK = 2**25 - 2**16
-"""Size in bytes; with the allocator's own header just below the largest block that counts."""
+"""Size in bytes; with the allocator's header, just below the largest block that counts."""
 
 
 def keep_memory(device: torch.device) -> None:
@@ -31,7 +31,7 @@ def keep_memory(device: torch.device) -> None:
 
 
 def out_of_memory(error: BaseException) -> bool:
-    """Whether an exception says that memory could not be had, of the CPU or of a GPU.
+    """Whether an exception says that memory ran out, on the CPU or on a GPU.
 
     Example:
         >>> out_of_memory(MemoryError()), out_of_memory(RuntimeError("DefaultCPUAllocator: can't allocate memory"))
@@ -45,10 +45,10 @@ def out_of_memory(error: BaseException) -> bool:
 
 
 def by_halves(do: Callable[[slice], T], count: int, on_cut: Callable[[int], None]) -> list[T]:
-    """Do something to images together; where memory does not suffice, to each half of them, and so on.
+    """Process images together; if memory runs out, process each half separately, and so on.
 
     Args:
-        do: Does it to the images of a slice.
+        do: Processes the images of a slice.
         count: Number of images.
         on_cut: Called with the smaller number of images each time they are halved.
 
@@ -56,7 +56,7 @@ def by_halves(do: Callable[[slice], T], count: int, on_cut: Callable[[int], None
         The results, in the order of the images.
 
     Raises:
-        Exception: Whatever `do` raises, if it is not for want of memory, or for a single image.
+        Exception: Whatever `do` raises for reasons other than lack of memory, or for a single image.
 
     Example:
         >>> def do(part):
@@ -75,7 +75,7 @@ def _by_halves(do: Callable[[slice], T], start: int, end: int, on_cut: Callable[
     except Exception as error:
         if end - start <= 1 or not out_of_memory(error):
             raise
-    # Only here is the exception gone, and with it the tensors of the frames that it had passed.
+    # Only here has the exception been released, and with it the tensors of the frames that it passed through.
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
     middle = (start + end + 1) // 2

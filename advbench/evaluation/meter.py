@@ -17,10 +17,10 @@ from attacks.queries.places import Places
 
 
 class Meter(InFront):
-    """A wrapper that counts passes, to be attacked in place of the model.
+    """A wrapper that counts passes and is attacked in place of the model.
 
-    Attacks say which images they ask about, so that every pass is charged to its image even as images leave the
-    batch once they are fooled. Where an attack does not (one from another library), its rows are shared out evenly.
+    Attacks say which images they query, so that every pass is charged to its image even though images leave the
+    batch once they are fooled. If an attack does not (one from another library), its rows are shared out evenly.
 
     Args:
         model: Images -> logits.
@@ -37,7 +37,7 @@ class Meter(InFront):
     """
 
     not_finite: Tensor
-    """Number of answers about each image that held NaN or infinity (N,)."""
+    """Number of outputs with NaN or infinity for each image (N,)."""
     seconds: float
     """Wall time between entering and leaving the context."""
 
@@ -65,7 +65,7 @@ class Meter(InFront):
         rows = len(x)
         places = self._places(asked_ids(), rows)
         self._forwards.add(places, rows)
-        # The model may work on its images in place. Attacks that name their images hand over a copy already.
+        # The model may work on its images in place. Attacks that name their images already pass a copy.
         logits = find_logits(model(x.clone() if asked_ids() is None else x), rows)
         if isinstance(logits, Tensor):
             self._look(logits, places, rows)
@@ -73,9 +73,9 @@ class Meter(InFront):
         return answer
 
     def _look(self, logits: Tensor, places: Tensor | None, rows: int) -> None:
-        """Count answers that are not finite, and the backward pass when it comes."""
+        """Count outputs that are not finite, and the backward pass when it happens."""
         found = unwatched(logits)
-        if not math.isfinite(found.sum()):  # quicker than to test each of them, and rarely a false alarm
+        if not math.isfinite(found.sum()):  # quicker than testing each of them, and rarely a false alarm
             _book(self.not_finite, places, _not_finite(found).float())
         if logits.requires_grad:
             logits.register_hook(lambda _: self._backwards.add(places, rows))  # type: ignore[no-untyped-call]
@@ -101,8 +101,8 @@ class Meter(InFront):
 class _Count:
     """A number of passes for each image.
 
-    Passes over the same images in a row are added up before they are written: on a small network every operation
-    beside the pass itself is felt.
+    Consecutive passes over the same images are added up before they are written: on a small network every operation
+    besides the pass itself costs noticeable time.
 
     Args:
         ids: Ids of the images (N,).
@@ -122,7 +122,7 @@ class _Count:
 
     @property
     def numbers(self) -> Tensor:
-        """The passes of each image (N,)."""
+        """Number of passes for each image (N,)."""
         self._write()
         return self._numbers
 
@@ -133,7 +133,7 @@ class _Count:
 
 
 def _book(numbers: Tensor, places: Tensor | None, values: Tensor) -> None:
-    """Add one value for each row at its place, or all of them in equal shares where the places are not known."""
+    """Add one value for each row at its place, or all of them in equal shares if the places are not known."""
     if places is None:
         numbers += values.sum() / len(numbers)
     else:

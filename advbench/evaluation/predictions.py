@@ -1,4 +1,4 @@
-"""What a model predicts for an image, as a record keeps it: its top classes, or the labels that apply."""
+"""Predictions of a model for an image, as a record stores them: its top classes, or the labels that apply."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -10,7 +10,7 @@ from attacks.objectives.ranking import ranked_classes
 
 
 class Ranking(NamedTuple):
-    """The top classes of an image, best first; empty if the model's answer does not rank them."""
+    """The top classes of an image, best first; empty if the model's output does not rank them."""
 
     classes: tuple[int, ...]
     """Indices of the classes."""
@@ -27,7 +27,7 @@ class Ranking(NamedTuple):
         return Ranking(self.classes[:k], self.confidences[:k])
 
     def columns(self, when: str) -> dict[str, Any]:
-        """The columns of a record that hold the top classes; empty if there are none.
+        """Columns of a record that hold the top classes; empty if there are none.
 
         Args:
             when: Prefix of the columns, "clean" or "adv".
@@ -43,7 +43,7 @@ class Ranking(NamedTuple):
 
 
 class LabelsOn(NamedTuple):
-    """The labels that a model with several for each image predicts; None if its answer is not finite."""
+    """The labels that a multi-label model predicts; None if its output is not finite."""
 
     labels: tuple[int, ...] | None
     """Indices of the labels, ascending."""
@@ -54,7 +54,7 @@ class LabelsOn(NamedTuple):
         return self.labels
 
     def columns(self, when: str) -> dict[str, Any]:
-        """The column of a record that holds them.
+        """Column of a record that holds the labels.
 
         Args:
             when: Prefix of the column, "clean" or "adv".
@@ -67,11 +67,11 @@ class LabelsOn(NamedTuple):
 
 
 Prediction = Ranking | LabelsOn
-"""What a model predicts for an image, as a record keeps it."""
+"""Prediction of a model for one image, as a record stores it."""
 
 
 def predicted(logits: Tensor, k: int, thresholds: Sequence[float] | None) -> Sequence[Prediction]:
-    """What a model predicts for each image, as a record keeps it.
+    """Predictions of a model for each image, as a record stores them.
 
     Args:
         logits: Logits (N, C).
@@ -102,7 +102,7 @@ def rank(logits: Tensor, k: int) -> list[Ranking]:
         >>> rank(torch.tensor([[0.0, 1000.0, -1000.0]]), k=2)
         [Ranking(classes=(1, 0), confidences=(1.0, 0.0))]
     """
-    # By the logits: a saturated softmax ties classes that have an order.
+    # Ranked by logits: a saturated softmax ties classes that the logits still order.
     best = ranked_classes(logits, k)
     shares = logits.softmax(1).gather(1, best)
     ranked = zip(best.tolist(), shares.tolist(), shares.isfinite().all(1).tolist(), strict=True)

@@ -1,4 +1,4 @@
-"""From the judge's tensors to records, for `advbench attack` and for runs alike."""
+"""Turns the judge's tensors into records, for `advbench attack` and for runs alike."""
 
 import hashlib
 import json
@@ -14,24 +14,24 @@ from advbench.sanitize import display_name
 from attacks import Attack
 
 INVALID = "the image it returned is not finite, leaves [0, 1] or is further away than eps"
-"""Reason why the outcome of an image is unknown if its candidate is invalid."""
+"""Reason for an unknown outcome: the candidate is invalid."""
 BESIDE_THE_MASK = (
     "the image it returned is not finite, leaves [0, 1], is further away than eps or differs outside the mask"
 )
-"""The same where a mask says what may change."""
+"""Reason for an unknown outcome: the candidate is invalid, where a mask says what may change."""
 UNANSWERED = "the model's answers are not all finite"
-"""Reason why the outcome of an image is unknown if the model gave no usable answers."""
+"""Reason for an unknown outcome: the model gave no usable outputs."""
 ITS_LABEL, ITS_CLASS = "its label is the target", "its class is the target already"
-"""Reasons to leave an image out: by its label, or by the class that the model predicts if it has no label."""
+"""Reasons for leaving an image out: its label, or, if it has none, the class that the model predicts."""
 ITS_LABELS, ITS_ANSWER = (
     "its labels are what the goal asks for",
     "its predicted labels are what the goal asks for already",
 )
-"""The same of a goal for several labels."""
+"""Reasons for leaving an image out under a multi-label goal."""
 
 
 class Provenance(NamedTuple):
-    """What determines the results of a run and is repeated in each of its rows."""
+    """The values that determine the results of a run and are repeated in each of its rows."""
 
     run_id: str
     """Digest of everything that determines the results."""
@@ -39,7 +39,7 @@ class Provenance(NamedTuple):
     """Columns of the record that are the same for all images."""
 
     def with_columns(self, **more: Any) -> "Provenance":
-        """The same with more columns.
+        """Return a copy with more columns.
 
         Example:
             >>> Provenance("r", {"model": "m"}).with_columns(seed=0).columns
@@ -58,7 +58,7 @@ class Sample(NamedTuple):
     label: int | None
     """Its true class, if known."""
     labels: tuple[int, ...] | None = None
-    """The labels that it truly has, ascending, of data with several for each image."""
+    """Its true labels, ascending, if the data has several per image."""
 
     @classmethod
     def of(cls, sample_id: str, name: str, truth: int | tuple[int, ...] | None) -> Self:
@@ -72,12 +72,12 @@ class Sample(NamedTuple):
 
 
 class Measurement(NamedTuple):
-    """What was measured of one image under attack, as plain numbers."""
+    """Measurements of one image under attack, as plain numbers."""
 
     valid: bool
     """Whether the candidate is finite, in [0, 1] and within eps."""
     answered: bool
-    """Whether the goal was met or all answers of the model were finite; without answers no image counts as robust."""
+    """Whether the goal was met or all outputs were finite; an image without usable outputs never counts as robust."""
     flipped: bool
     """Whether the predicted class changed, or any of the predicted labels, whatever the goal."""
     met: bool
@@ -87,13 +87,13 @@ class Measurement(NamedTuple):
     met_8bit: bool
     """Whether its stored 8-bit version, however it was rounded, is valid and meets the goal."""
     size_8bit: float
-    """Size of the perturbation of that version, in the norm of eps."""
+    """Perturbation size of that version, in the norm of eps."""
     met_share: float
     """Share of the judge's passes in which the candidate meets the goal."""
     judge_draws: int
     """Number of those passes."""
     sizes: dict[str, float]
-    """Name of each norm -> size of the perturbation in it."""
+    """Name of each norm -> perturbation size in that norm."""
     forwards: float
     """Forward passes of the attack on this image."""
     backwards: float
@@ -103,14 +103,14 @@ class Measurement(NamedTuple):
 
 
 def measurements(result: Evaluation) -> Iterator[Measurement]:
-    """The measurements of each image of a batch."""
+    """Yield the measurements of each image of a batch."""
     verdicts = result.verdicts
     columns = {
         name: getattr(verdicts, name)
         for name in ("valid", "met", "survives_8bit", "met_8bit", "size_8bit", "met_share", "judge_draws")
     }
     columns |= {"flipped": verdicts.flipped, "forwards": result.forwards, "backwards": result.backwards}
-    # An image that was not fooled while the model gave no answers must not count as robust.
+    # An image that was not fooled because the model gave no usable outputs must not count as robust.
     columns["answered"] = verdicts.met | (result.answered & verdicts.adv_logits.isfinite().all(1))
     lists = {name: values.tolist() for name, values in columns.items()}
     sizes = {name: values.tolist() for name, values in verdicts.sizes.items()}
@@ -120,7 +120,7 @@ def measurements(result: Evaluation) -> Iterator[Measurement]:
 
 
 def as_record(source: Provenance, sample: Sample, seen: Measurement, ranked: tuple[Prediction, Prediction]) -> Record:
-    """The record of one image; with an invalid candidate, it holds only the clean classes and the cost.
+    """The record of one image; for an invalid candidate, it holds only the clean classes and the cost.
 
     Args:
         source: The columns that all records share.
@@ -152,13 +152,13 @@ def as_record(source: Provenance, sample: Sample, seen: Measurement, ranked: tup
 
 
 def lost(sample: Sample, source: Provenance, reason: Reason, why: str, before: Prediction | None = None) -> Record:
-    """The record of an image whose outcome is unknown, with its clean classes where those are known.
+    """The record of an image whose outcome is unknown, with its clean classes if those are known.
 
     Args:
         sample: Id, name and label of the image.
         source: The columns that all records share.
         reason: The kind of failure.
-        why: A sentence that explains it.
+        why: The explanation, a sentence.
         before: The top classes of the clean image, if known.
     """
     return _unattacked(sample, source, before, status=UNKNOWN, reason=reason, error=why)
@@ -180,7 +180,7 @@ def _unattacked(sample: Sample, source: Provenance, before: Prediction | None, *
 
 
 def failure(name: str | Path, attack: str, why: str) -> str:
-    """The sentence for an image on which an attack failed: what, where, why, what next.
+    """The message for an image on which an attack failed: what, where, why, what to do next.
 
     Example:
         >>> failure("tiger.jpg", "pgd", "out of memory")
@@ -193,8 +193,8 @@ def failure(name: str | Path, attack: str, why: str) -> str:
 def parameters(attack: Attack) -> str:
     """All parameters of an attack except its norm, as JSON; an attack inside it becomes a list that holds its repr.
 
-    Images to start from are not among the parameters, for they belong to the data set; nor is the kind of a corruption,
-    which the name of the attack says.
+    Starting images are not among the parameters, as they belong to the data set; nor is the kind of a corruption, which
+    is part of the attack's name.
 
     Example:
         >>> from attacks import PGD

@@ -1,4 +1,4 @@
-"""Any model, wrapped for the harness: its answers are read, and its failures are reported in a sentence."""
+"""Any model, wrapped for the harness: logits are extracted from its outputs, and failures become clear errors."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -17,17 +17,17 @@ _HALF = (torch.float16, torch.bfloat16)
 
 
 class Subject:
-    """A model with what goals need; classes go by their names if the model has any, otherwise by their indices.
+    """A model with what goals need; classes are identified by name if the model has names, otherwise by index.
 
     Args:
-        model: Images (N, ...) in [0, 1] -> logits, or an answer that holds them; see
+        model: Images (N, ...) in [0, 1] -> logits, or an output that contains them; see
             :func:`attacks.queries.answers.read_logits`.
         x: Images (N, ...); the model is tried on the first two.
-        dtypes: Types in which it may be given images; the first that works is used.
+        dtypes: Image types to try; the first that works is used.
 
     Raises:
-        ValueError: ``expected ..., got ...`` if it is not a model, is on another device than the images, fails on them
-            in every type, or does not give logits of at least two classes.
+        ValueError: ``expected ..., got ...`` if it is not a model, is on a different device than the images, fails on
+            them in every type, or does not return logits of at least two classes.
 
     Example:
         >>> half = nn.Sequential(nn.Flatten(), nn.Linear(12, 5)).half()
@@ -41,7 +41,7 @@ class Subject:
     num_classes: int
     """Number of classes, one for each logit."""
     thresholds: tuple[float, ...] | None
-    """The logit above which each label applies, of a model with several for each image; None: it has one class."""
+    """The logit above which each label applies, for a multi-label model; None: one class per image."""
 
     def __init__(self, model: Model, x: Tensor, dtypes: Sequence[torch.dtype]) -> None:
         check_callable(model)
@@ -54,14 +54,14 @@ class Subject:
 
     @property
     def working(self) -> torch.dtype:
-        """The type to attack in: the model's own, or float32 if that is half precision, too coarse for small steps."""
+        """The type to attack in: the model's, or float32 if that is half precision, too coarse for small steps."""
         return torch.float32 if self._dtype in _HALF else self._dtype
 
     def __call__(self, x: Tensor, /) -> Tensor:
         """Logits (N, classes), of the type and on the device of the images.
 
         Raises:
-            ValueError: The model fails on them, or does not give logits.
+            ValueError: The model fails on them, or does not return logits.
         """
         return ask(self._answer, x).to(x.device)
 
@@ -88,7 +88,7 @@ class Subject:
         return int(name)
 
     def _first_answer(self, x: Tensor, dtypes: Sequence[torch.dtype]) -> Tensor:
-        """The logits in the first type that the model takes; if it takes none, the first failure is raised."""
+        """Logits in the first type that the model accepts; if it accepts none, the first failure is raised."""
         failures = []
         for self._dtype in dtypes:
             try:
@@ -106,14 +106,14 @@ class Subject:
         except Exception as error:  # a network may raise anything
             why = first_line(error)
             took = f"images {tuple(x.shape)} of {self._dtype} on {x.device}"
-            # A black box made of arrays, say: attacks that need no gradient can handle this and go on.
+            # For example a black box built on arrays: attacks that need no gradient can handle this and go on.
             no_gradient = x.requires_grad and isinstance(error, RuntimeError) and "grad" in why
             raise (NoGradientError if no_gradient else ValueError)(
                 f"expected the model {self.name} to answer for {took}, got {type(error).__name__}: {why}{self._hint(x)}"
             ) from error
 
     def _hint(self, x: Tensor) -> str:
-        """How to make the model take such images, as the end of a sentence."""
+        """How to make the model accept such images, as the end of a sentence."""
         modules = [module for _, module in self.named_modules()]
         wanted = {p.dtype for module in modules[:1] for p in module.parameters() if p.is_floating_point()}
         if wanted and self._dtype not in wanted:
@@ -122,9 +122,7 @@ class Subject:
         if channels_last(x):
             return "; do the channels come last? images.permute(0, 3, 1, 2)"
         if x.ndim == 3:
-            return (
-                "; images.unsqueeze(1) for grey ones without an axis of channels, image.unsqueeze(0) for a single one"
-            )
+            return "; images.unsqueeze(1) for grey images without a channel axis, image.unsqueeze(0) for a single image"
         return "; call model.eval() first" if any(module.training for module in modules) else ""
 
 
@@ -141,7 +139,7 @@ def check_callable(model: Any) -> None:
     """
     wanted = "expected a model that takes images and returns logits"
     if isinstance(model, type):
-        raise ValueError(f"{wanted}, got the class {model.__name__}: make a model of it, {model.__name__}(...)")
+        raise ValueError(f"{wanted}, got the class {model.__name__}: create an instance, {model.__name__}(...)")
     if not callable(model):
         hint = "advbench.load_model(name) loads one" if isinstance(model, str) else "the model comes first, then images"
         raise ValueError(f"{wanted}, got {type(model).__name__}: {hint}")

@@ -1,1 +1,1 @@
-"""Evidence: a run's claims with the images that carry them, in one file that others can check without any attack."""
+"""Evidence: a run's claims with the images that support them, in one file that others can check without attacking."""

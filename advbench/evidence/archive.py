@@ -1,4 +1,4 @@
-"""The file of an archive: a zip whose every byte a digest covers, with pictures and claims in it. No torch."""
+"""Archive file: a zip of pictures and claims with a digest over every byte. Does not import torch."""
 
 import hashlib
 import io
@@ -17,13 +17,13 @@ from advbench.evidence.standalone import LIMIT, pixels
 from advbench.records.storage.checksum import BLANK, is_intact, sealed
 
 SIGNATURE = b"ed25519:"
-"""What stands before the signature in the comment of the zip."""
+"""Prefix of the signature in the comment of the zip."""
 UNSIGNED = SIGNATURE + b"0" * 128 + b" "
-"""The place of the signature before it is made."""
+"""Placeholder for the signature before it is made."""
 MOST_BYTES = 2**32
 """Size in bytes of the largest file that is read."""
 TEXTS = ("README.txt", "check.py", "claims.json", "manifest.json", "report.json")
-"""Names of the files that are no pictures."""
+"""Names of the files that are not pictures."""
 OWN = {"README.txt": "README.txt", "check.py": "standalone.py"}
 """Name of a file that is the same in every archive -> its name in this package."""
 _GREY = np.uint8(128)
@@ -31,25 +31,25 @@ _WHEN = (1980, 1, 1, 0, 0, 0)
 
 
 class Archive(NamedTuple):
-    """An archive whose digest is right and whose claims are in order; its pictures are read when they are asked for."""
+    """An archive with a correct digest and well-formed claims; its pictures are read on demand."""
 
     file: zipfile.ZipFile
     """The opened zip."""
     content: bytes
     """All bytes of the file."""
     claims: Claims
-    """What is claimed."""
+    """Claims of the archive."""
 
     @property
     def sha256(self) -> str:
-        """Digest of the whole file, to be compared with what its maker gave out."""
+        """Digest of the whole file, to compare with the one that its author published."""
         return hashlib.sha256(self.content).hexdigest()
 
     def image(self, data: int, place: int) -> Pixels:
         """A clean image (C, H, W).
 
         Raises:
-            UserError: It cannot be read, or has another shape than is claimed.
+            UserError: It cannot be read, or its shape differs from the claim.
         """
         return self._pixels(f"images/{data}/{place}.png", data)
 
@@ -57,12 +57,12 @@ class Archive(NamedTuple):
         """An adversarial image (C, H, W), given the clean one.
 
         Raises:
-            UserError: It cannot be read, or has another shape than is claimed.
+            UserError: It cannot be read, or its shape differs from the claim.
         """
         return clean + self._pixels(f"deltas/{threat}/{place}.png", self.claims.threats[threat].data) - _GREY
 
     def text(self, name: str) -> bytes:
-        """The content of a file that is no picture.
+        """The content of a file that is not a picture.
 
         Raises:
             UserError: It is damaged.
@@ -72,28 +72,28 @@ class Archive(NamedTuple):
     def _pixels(self, name: str, data: int) -> Pixels:
         try:
             found: Pixels = pixels(self.file, name, self.claims.data[data].shape)
-        except Exception as error:  # a picture may be broken in ways that a decoder has no word for
+        except Exception as error:  # a decoder may raise anything on a broken picture
             raise UserError(f"{name} in the archive cannot be read: {str(error)[:200]}") from None
         return found
 
 
 class NotIntactError(UserError):
-    """The file is not as it was made."""
+    """The file is not as it was written."""
 
 
 def write_archive(
     claims: Claims, images: Iterable[tuple[str, Pixels]], texts: Mapping[str, bytes], *, signed: bool = False
 ) -> bytes:
-    """The content of an archive; the same input gives the same bytes.
+    """Build the content of an archive; the same input gives the same bytes.
 
     Args:
-        claims: What is claimed.
+        claims: Claims of the archive.
         images: Name and content of each picture that the claims need.
         texts: Name and content of the manifest and the report.
         signed: Whether to leave room for a signature.
 
     Returns:
-        The file; if it is to be signed, still without its digest, which covers the signature too.
+        The file; if it is to be signed, without its digest, which also covers the signature.
     """
     every = {name: own_text(name) for name in OWN} | {"claims.json": claims.text().encode(), **texts}
     buffer = io.BytesIO()
@@ -112,14 +112,14 @@ def own_text(name: str) -> bytes:
     """A file that this package puts into every archive.
 
     Args:
-        name: Its name in the archive, of those in `OWN`.
+        name: Its name in the archive, a key of `OWN`.
     """
-    # a checkout may have other ends of lines
+    # a checkout may have different line endings
     return (resources.files("advbench.evidence") / OWN[name]).read_bytes().replace(b"\r\n", b"\n")
 
 
 def change_of(clean: Pixels, adversarial: Pixels) -> Pixels:
-    """What the archive stores of an adversarial image: its difference from the clean one, 128 being none."""
+    """Encode an adversarial image as the archive stores it: its difference from the clean one, offset by 128."""
     return adversarial - clean + _GREY
 
 
@@ -127,8 +127,8 @@ def read_archive(path: Path) -> Archive:
     """Open an archive that may come from a stranger.
 
     Raises:
-        NotIntactError: The digest over its bytes is not the one in it.
-        UserError: It is no archive of evidence, too large, or not in order.
+        NotIntactError: The digest of its bytes is not the one stored in it.
+        UserError: It is not an evidence archive, is too large, or is malformed.
 
     Example:
         >>> read_archive(Path("none.zip"))
@@ -142,23 +142,23 @@ def read_archive(path: Path) -> Archive:
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}") from None
     if not content[:-64].endswith(BLANK.encode()[:-64]):
-        raise UserError(f"{path} is no evidence archive", hint="advbench evidence DIR makes one")
+        raise UserError(f"{path} is not an evidence archive", hint="advbench evidence DIR makes one")
     if not is_intact(content):
         raise NotIntactError(f"{path} was truncated or changed after it was made")
     try:
         file = zipfile.ZipFile(io.BytesIO(content))
     except (zipfile.BadZipFile, ValueError, OSError, NotImplementedError, OverflowError) as error:
-        raise UserError(f"{path} is no zip file that can be read: {str(error)[:200]}") from None
+        raise UserError(f"{path} is not a readable zip file: {str(error)[:200]}") from None
     if any(each.file_size > LIMIT for each in file.infolist()):
-        raise UserError(f"{path} holds a file that is larger than {LIMIT >> 20} MiB")
+        raise UserError(f"{path} contains a file that is larger than {LIMIT >> 20} MiB")
     claims = read_claims(_read(file, "claims.json").decode("ascii", "replace"))
     if sorted(file.namelist()) != sorted(members(claims) | set(TEXTS)):
-        raise UserError(f"{path} does not hold the files that its claims need, and no others")
+        raise UserError(f"{path} does not contain exactly the files that its claims need")
     return Archive(file, content, claims)
 
 
 def _read(file: zipfile.ZipFile, name: str) -> bytes:
     try:
         return file.read(name)
-    except Exception as error:  # zipfile and zlib raise many kinds for damaged and hostile files
+    except Exception as error:  # zipfile and zlib raise many kinds of errors for damaged and hostile files
         raise UserError(f"{name} in the archive cannot be read: {str(error)[:200]}") from None

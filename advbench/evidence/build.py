@@ -1,4 +1,4 @@
-"""Make an archive of a run: what its kept images can carry of its claims, and what they cannot. No torch."""
+"""Makes an archive of a run, with the claims that its kept images support. Does not import torch."""
 
 import hashlib
 import json
@@ -30,18 +30,18 @@ from advbench.records.record import PROOF
 from advbench.records.stored_run import StoredRun, read_run, refuse_part
 
 _CLOSE = 1e-4
-"""A lead of the first logit below this share of the largest is rounding: nothing is claimed of such a clean image."""
+"""Lead of the first logit, as a share of the largest, below which it may be rounding: such an image gets no claim."""
 
 
 class Made(NamedTuple):
-    """An archive, and what is to be said of it."""
+    """An archive, and its shortfalls."""
 
     content: bytes
     """All bytes of the file; if it is to be signed, without its digest."""
     claims: Claims
     """Claims of the archive."""
     shortfalls: tuple[Shortfall, ...]
-    """What the run reported beside what the archive carries, for each threat and eps."""
+    """Comparison of the run's numbers with those that the archive supports, for each threat and eps."""
 
 
 class _Data(NamedTuple):
@@ -50,7 +50,7 @@ class _Data(NamedTuple):
     images: ThreatResults
     """Ids, labels and predicted classes."""
     logits: Mapping[str, NDArray[Any]]
-    """Id of an image -> logits of the clean image, as far as they are known."""
+    """Id of an image -> logits of the clean image, if known."""
     kept: Kept
     """The images that the run kept."""
     goals: Mapping[Threat, Goal]
@@ -65,28 +65,30 @@ def make_archive(
     search: Search | None = None,
     signed: bool = False,
 ) -> Made:
-    """Make an archive of a run; without a search, without its models and without torch.
+    """Make an archive of a run; without a search, this needs neither its models nor torch.
 
     Args:
         folder: Folder of the run.
         model: Label of the model that it is about; None: the only one.
-        onnx: Files to which the model was exported; their digests go into the archive.
-        search: Looks for images of 8 bits where rounding lost them; see :func:`advbench.evidence.rounding.searcher`.
+        onnx: ONNX exports of the model; their digests go into the archive.
+        search: Searches for 8-bit images where rounding lost them; see :func:`advbench.evidence.rounding.searcher`.
         signed: Whether to leave room for a signature.
 
     Raises:
-        UserError: The folder is not that of a run, the model is not in it, or the run kept no images that can be used
-            or stopped when it was decided.
+        UserError: The folder is not that of a run, the model is not in it, or the run kept no usable images or stopped
+            once it was decided.
     """
     run = read_run(folder)
     refuse_part(run, "an archive")
     analysis, label = RunAnalysis.of(run), _model(run, model)
     if any(is_several(each.threat.goal) for each in analysis.evidence if each.threat.model == label):
-        raise UserError(f"model {label} has several labels for each image, and an archive claims one class of each")
+        raise UserError(
+            f"model {label} has several labels for each image, and an archive claims a single class for each"
+        )
     images = gather_clean(analysis.frame[analysis.frame["model"] == label])
     found = [each for each in (_data(run, analysis, one, search) for one in images) if each.kept.clean]
     if not found:
-        raise UserError(f"the run in {run.folder} kept no images, so that it has no evidence", hint=AGAIN)
+        raise UserError(f"the run in {run.folder} kept no images, so there is no evidence", hint=AGAIN)
     data = tuple(_data_claim(each) for each in found)
     threats = tuple(
         _threat_claim(place, each, data[place], threat) for place, each in enumerate(found) for threat in each.goals
@@ -102,7 +104,7 @@ def make_archive(
 
 
 AGAIN = 'run it again with save = "all" in the suite, into another folder'
-"""What to do where a run kept too few images."""
+"""Advice for a run that kept too few images."""
 
 
 def _model(run: StoredRun, wanted: str | None) -> str:
@@ -119,7 +121,7 @@ def _model(run: StoredRun, wanted: str | None) -> str:
 def _data(run: StoredRun, analysis: RunAnalysis, images: ThreatResults, search: Search | None) -> _Data:
     model, dataset = images.threat.model, images.threat.dataset
     if mask := mask_in(dataset):
-        raise UserError(f"attacks on {dataset} were held to the mask {mask}, which no archive can show yet")
+        raise UserError(f"attacks on {dataset} were confined to the mask {mask}, which archives do not support yet")
     units = [unit for unit in run.plan if (unit.model, unit.dataset) == (model, dataset)]
     names = analysis.classes.get(dataset, [])
     goals = {
@@ -129,18 +131,18 @@ def _data(run: StoredRun, analysis: RunAnalysis, images: ThreatResults, search: 
         for each in analysis.evidence
         if (each.threat.model, each.threat.dataset) == (model, dataset) and any(t.attack != PROOF for t in each.trials)
     }
-    # corruptions are reported by themselves, not as attacks
+    # corruptions are reported separately, not as attacks
     attacked = [unit for unit in units if unit.has_rows and not unit.attack.startswith(CORRUPTION)]
     kept = gather_images(run, attacked, goals)
     if search is not None:
         search(run, units, kept, goals)
     if len(shapes := {each.shape for each in kept.clean.values()}) > 1:
-        raise UserError(f"the images of {dataset} are of {len(shapes)} sizes; an archive holds images of one")
+        raise UserError(f"the images of {dataset} have {len(shapes)} sizes; an archive holds images of a single size")
     return _Data(images, _logits(run, units), kept, goals)
 
 
 def _numbered(goal: str, names: Sequence[str]) -> str:
-    """A goal with the numbers of its classes in place of their names."""
+    """A goal with class numbers in place of class names."""
     spec = parse_goal(goal)
     if not spec.classes:
         return str(spec)
@@ -160,7 +162,7 @@ def _logits(run: StoredRun, units: Sequence[Any]) -> dict[str, NDArray[Any]]:
         return {}
     try:
         found = read_clean(RunFolder(run.folder), clean, sorted(ids))
-    except UserError:  # the run is not finished, or damaged; nothing is claimed then
+    except UserError:  # the run is unfinished or damaged; then nothing is claimed
         return {}
     return {ids[number]: logits for number, logits in zip(found.numbers, found.logits, strict=True)}
 
@@ -205,13 +207,13 @@ def _data_claim(data: _Data) -> DataClaim:
 
 
 def _content_id(image: Pixels) -> str:
-    """The id of an image of 8 bits, as :func:`advbench.datasets.images.ids.sample_id` gives it to the float32 image."""
+    """The id of an 8-bit image, as :func:`advbench.datasets.images.ids.sample_id` computes it for the float32 image."""
     content = f"torch.float32 {image.shape} ".encode() + (image.astype(np.float32) / np.float32(255)).tobytes()
     return hashlib.sha256(content).hexdigest()[:16]
 
 
 def _clean(data: _Data, sample: str) -> tuple[int | None, float | None]:
-    """What is claimed of a clean image: its class, and by how much that leads; nothing if it is not kept as it is."""
+    """Claim about a clean image: its class and the lead of that class; nothing if the image was not kept unchanged."""
     logits = data.logits.get(sample)
     if logits is None or sample not in data.kept.clean or sample in data.kept.rounded or not np.isfinite(logits).all():
         return None, None
@@ -234,7 +236,7 @@ def _claims(model: ModelClaim, data: tuple[DataClaim, ...], threats: tuple[Threa
         return Claims(format=1, model=model, data=data, threats=threats)
     except ValueError as error:
         why = str(error).splitlines()[2].strip().removeprefix("Value error, ").partition(" [")[0]
-        raise UserError(f"no archive can be made of this run: {why}", hint="make it of a part: --model") from None
+        raise UserError(f"no archive can be made of this run: {why}", hint="make one of a part: --model") from None
 
 
 def _shortfalls(data: _Data, claim: DataClaim, evidence: Mapping[Threat, ThreatResults]) -> Iterator[Shortfall]:

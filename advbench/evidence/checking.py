@@ -1,4 +1,4 @@
-"""Check an archive with its model, by the goals and norms of the attack library and without any attack."""
+"""Checks an archive with its model, using the goals and norms of the attack library but no attacks."""
 
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -22,11 +22,11 @@ from attacks.objectives.ranking import ranked_classes
 from attacks.queries.answers import ask
 
 BATCH = 64
-"""Number of images that the model is asked about together."""
+"""Number of images that the model classifies together."""
 LEAD, OF_LARGEST = 1e-2, 1e-3
-"""By how much another machine may change the lead of the first logit, as shares of it and of the largest logit."""
+"""Tolerances for the lead of the first logit on another machine, as shares of the lead and of the largest logit."""
 _SHOWN = 20
-"""Number of images that are named of each kind of problem."""
+"""Number of images that are named for each kind of problem."""
 
 
 class Checked(NamedTuple):
@@ -35,36 +35,36 @@ class Checked(NamedTuple):
     images: int
     """Number of clean images that the model classified."""
     adversarials: int
-    """Number of adversarial images that were measured and that the model classified."""
+    """Number of adversarial images that were measured and classified."""
     problems: list[str]
-    """What does not hold, a sentence each; empty if every claim does."""
+    """Claims that do not hold, a sentence each; empty if every claim does."""
     notes: list[str]
-    """What a reader should know, a sentence each."""
+    """Notes for the reader, a sentence each."""
 
 
 class _Clean(NamedTuple):
     """The clean images of a data set."""
 
     images: dict[int, Pixels]
-    """Place in the data set -> image (C, H, W)."""
+    """Position in the data set -> image (C, H, W)."""
     logits: dict[int, Tensor]
-    """Place in the data set -> logits (classes,)."""
+    """Position in the data set -> logits (classes,)."""
     model: Classifier
     """The model with the classes among which it is judged."""
 
 
 @torch.no_grad()
 def check_archive(archive: Archive, model: Classifier, classes: dict[str, list[str]] | None = None) -> Checked:
-    """Check everything that an archive claims, and that its own checker is the one that this package puts in.
+    """Check everything that an archive claims, and that the checker inside it is the one from this package.
 
     Args:
-        archive: An archive whose digest is right.
+        archive: An archive with a correct digest.
         model: The model that it is about.
         classes: Data set -> names of the classes among which the model is judged, for data sets that have fewer than
             the model.
 
     Raises:
-        UserError: A picture cannot be read, or the model does not take the images or has other classes.
+        UserError: A picture cannot be read, or the model does not accept the images or has other classes.
     """
     problems = [
         f"{name} in the archive is not the one of this version of advbench: do not run it"
@@ -94,7 +94,7 @@ def _judged(model: Classifier, data: DataClaim, names: Sequence[str]) -> Classif
     if len(names) == data.num_classes and set(names) <= set(model.classes):
         return restricted(model, [model.classes.index(name) for name in names])
     got = f"{model.name} has {model.num_classes} classes"
-    raise UserError(f"{got}, and what is claimed on {data.label} is about {data.num_classes}")
+    raise UserError(f"{got}, and the claims on {data.label} are about {data.num_classes}")
 
 
 def _clean(archive: Archive, number: int, model: Classifier) -> _Clean:
@@ -105,7 +105,7 @@ def _clean(archive: Archive, number: int, model: Classifier) -> _Clean:
     images = {i: archive.image(number, i) for i in sorted(held)}
     logits = dict(zip(images, _logits(model, [*images.values()]), strict=True))
     if any(not bool(each.isfinite().all()) for each in logits.values()):
-        raise UserError(f"{model.name} has no finite answer for some of the clean images")
+        raise UserError(f"{model.name} gives outputs that are not finite for some of the clean images")
     return _Clean(images, logits, model)
 
 
@@ -121,12 +121,12 @@ def _logits(model: Classifier, images: Sequence[Pixels]) -> Iterator[Tensor]:
 
 
 def as_tensor(images: Sequence[Pixels]) -> Tensor:
-    """Images of 8 bits as a model takes them: (N, C, H, W), float32, in [0, 1]."""
+    """8-bit images as model input: (N, C, H, W), float32, in [0, 1]."""
     return torch.from_numpy(np.stack(images)).to(torch.float32) / 255
 
 
 def _clean_problems(data: DataClaim, clean: _Clean) -> Iterator[str]:
-    """What of the claims about clean images does not hold."""
+    """Yield the claims about clean images that do not hold."""
     for i, image in clean.images.items():
         what, said, logits = f"{data.label}, clean image {i}", data.clean_class[i], clean.logits[i]
         if sample_id(as_tensor([image])[0]) != data.ids[i]:
@@ -143,7 +143,7 @@ def _clean_problems(data: DataClaim, clean: _Clean) -> Iterator[str]:
 
 
 def _threat_problems(archive: Archive, number: int, clean: _Clean) -> Iterator[str]:
-    """Which adversarial images are not what is claimed, or do not meet the goal."""
+    """Yield the adversarial images that differ from the claims or do not meet the goal."""
     threat = archive.claims.threats[number]
     data, norm = archive.claims.data[threat.data], NORMS[threat.norm]()
     places = there(threat.sizes)
@@ -163,10 +163,10 @@ def _threat_problems(archive: Archive, number: int, clean: _Clean) -> Iterator[s
 
 
 def goal_of(text: str, labels: Sequence[int | None], clean: Tensor) -> Goal:
-    """The goal of some images, for which the class predicted when clean stands in where a label is not known.
+    """The goal of some images; the class predicted when clean replaces unknown labels.
 
     Args:
-        text: Goal, with numbers for names of classes.
+        text: Goal, with class numbers in place of names.
         labels: True classes (N).
         clean: Logits of the clean images (N, C).
 
@@ -198,7 +198,7 @@ def _goal(spec: GoalSpec, truth: Tensor, wanted: Tensor, clean: Tensor) -> Goal:
 
 
 def _count_problems(number: int, threat: ThreatClaim, data: DataClaim) -> Iterator[str]:
-    """Which numbers are not those that the outcomes of the images give."""
+    """Yield the claimed numbers that the outcomes of the images do not give."""
     first = [int(each) for each in parse_goal(threat.goal).classes[:1]]
     rows = [
         (label, clean, size)
@@ -222,7 +222,7 @@ def _count_problems(number: int, threat: ThreatClaim, data: DataClaim) -> Iterat
 
 
 def _first(found: Iterator[str]) -> list[str]:
-    """The first problems of a kind, and how many more there are."""
+    """The first problems of a kind, and the number of others."""
     every = list(found)
     more = len(every) - _SHOWN
     return [*every[:_SHOWN], f"and {more} more like these"] if more > 0 else every

@@ -1,4 +1,4 @@
-"""What an evidence archive claims, in a form that can be counted again from its images. No torch."""
+"""The claims of an evidence archive, in a form that can be recounted from its images. Does not import torch."""
 
 import json
 import math
@@ -17,15 +17,15 @@ FORMAT = 1
 MOST_IMAGES = 10**6
 """Largest number of images of a data set."""
 DIGITS = 6
-"""Number of digits behind the point of the ends of intervals."""
+"""Number of decimal places of the ends of intervals."""
 Digest = Annotated[str, Field(pattern="^([0-9a-f]{16,64})?$")]
-"""Hexadecimal digits, or nothing where there is no digest."""
+"""Hexadecimal digits, or empty if there is no digest."""
 Side = Annotated[int, Field(ge=1, le=2**16)]
-"""Number of channels, or pixels of a side."""
+"""Number of channels, or of pixels along a side."""
 Share = Annotated[FiniteFloat, Field(ge=0, le=1)]
 """A share of images."""
 Size = Annotated[FiniteFloat, Field(ge=0)]
-"""Size of a perturbation, image units; in L0 a number of values."""
+"""Size of a perturbation, image units; for L0 a number of values."""
 
 
 class ModelClaim(Strict):
@@ -34,15 +34,15 @@ class ModelClaim(Strict):
     label: str
     """Name of the model in the run."""
     digest: Digest
-    """Digest of what was loaded, as `advbench run` records it in the manifest."""
+    """Digest of the loaded model, as `advbench run` records it in the manifest."""
     weights_sha256: Digest
-    """SHA-256 digest of the file of the weights; empty where there is none."""
+    """SHA-256 digest of the weights file; empty if there is none."""
     onnx_sha256: tuple[Digest, ...]
-    """SHA-256 digests of ONNX files that the maker of the archive exported the model to."""
+    """SHA-256 digests of ONNX files to which the archive's author exported the model."""
     mean: tuple[FiniteFloat, ...]
-    """Mean that is subtracted before images in [0, 1] go into the file of that digest."""
+    """Mean that is subtracted from images in [0, 1] before they go into the file with that digest."""
     std: tuple[FiniteFloat, ...]
-    """Divisor after that."""
+    """Divisor applied after that."""
 
 
 class DataClaim(Strict):
@@ -55,13 +55,13 @@ class DataClaim(Strict):
     shape: tuple[Side, Side, Side]
     """Channels, height and width of an image."""
     ids: Annotated[tuple[Digest, ...], Field(max_length=MOST_IMAGES)]
-    """Ids of the images, digests of their content in 8 bits; of one that the archive does not hold, the run's."""
+    """Ids of the images, digests of their 8-bit content; for images not in the archive, the run's ids."""
     labels: tuple[NonNegativeInt | None, ...]
-    """True classes; None for one that is not known."""
+    """True classes; None if unknown."""
     clean_class: tuple[NonNegativeInt | None, ...]
-    """Predicted classes; None where nothing is claimed of the clean image."""
+    """Predicted classes; None if nothing is claimed about the clean image."""
     lead: tuple[Size | None, ...]
-    """By how much the first logit exceeds the second, by which other weights are noticed; None as above."""
+    """Lead of the first logit over the second, which reveals different weights; None as above."""
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
@@ -75,7 +75,7 @@ class DataClaim(Strict):
 
 
 class LevelClaim(Strict):
-    """What is claimed of a threat at one eps."""
+    """Claim about a threat at one eps."""
 
     eps: Annotated[FiniteFloat, Field(gt=0)] | None
     """Budget, image units; None: no bound."""
@@ -84,28 +84,28 @@ class LevelClaim(Strict):
     wrong: NonNegativeInt
     """Number of these that are misclassified when clean."""
     fooled: NonNegativeInt
-    """Number of the others for which an image in the archive meets the goal within eps."""
+    """Number of the other images for which an image in the archive meets the goal within eps."""
     robust: NonNegativeInt
-    """Number of the rest: an upper bound of the images that are robust."""
+    """Number of the remaining images: an upper bound on the number of robust images."""
     low: Share
     """Lower end of the 95 % interval of that share."""
     high: Share
-    """Upper end of the same interval."""
+    """Upper end of that interval."""
 
 
 class ThreatClaim(Strict):
     """The adversarial images of a goal and a norm on a data set."""
 
     data: NonNegativeInt
-    """Place of the data set among those of the archive."""
+    """Index of the data set among those of the archive."""
     goal: Annotated[str, Field(pattern=f"^({GOAL})$", max_length=1000)]
-    """Goal, with the numbers of classes in place of their names."""
+    """Goal, with class numbers in place of names."""
     norm: Literal["linf", "l2", "l1", "l0"]
     """Norm in which perturbations are measured."""
     sizes: tuple[Size | None, ...]
-    """Size of the perturbation of each image; None where the archive holds none."""
+    """Size of each image's perturbation; None if the archive has none."""
     levels: tuple[LevelClaim, ...]
-    """What is claimed at each eps."""
+    """Claims at each eps."""
 
 
 class Claims(Strict):
@@ -124,7 +124,7 @@ class Claims(Strict):
     data: tuple[DataClaim, ...]
     """The data sets."""
     threats: tuple[ThreatClaim, ...]
-    """The claims, threat by threat."""
+    """The claims for each threat."""
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
@@ -138,15 +138,15 @@ class Claims(Strict):
         return self
 
     def text(self) -> str:
-        """The one text of the claims."""
+        """The canonical text of the claims."""
         return canonical(self.model_dump(mode="json"))
 
 
 def read_claims(text: str) -> Claims:
-    """Read what :meth:`Claims.text` gave.
+    """Read the output of :meth:`Claims.text`.
 
     Raises:
-        UserError: It is anything else, be it by a space.
+        UserError: It is anything else, even if it differs only by a space.
     """
     try:
         claims = Claims.model_validate(json.loads(text))
@@ -156,9 +156,9 @@ def read_claims(text: str) -> Claims:
         where = ".".join(map(str, first["loc"]))[:100]
         raise UserError(f"the claims are not in order: {where or 'all'}: {first['msg'][:200]}") from None
     except (ValueError, RecursionError) as error:
-        raise UserError(f"the claims are no JSON that can be read: {str(error)[:200]}") from None
+        raise UserError(f"the claims are not readable JSON: {str(error)[:200]}") from None
     if not same:
-        raise UserError("the claims are not written in their one form, so that two readers may differ about them")
+        raise UserError("the claims are not in their canonical form, so two readers may interpret them differently")
     return claims
 
 
@@ -172,7 +172,7 @@ def members(claims: Claims) -> set[str]:
 
 
 def there(values: Sequence[Any]) -> list[int]:
-    """The places of what is not None.
+    """The positions of values that are not None.
 
     Example:
         >>> there([None, 0.5])

@@ -1,4 +1,4 @@
-"""The images of a run that carry its claims: for each image and threat the best of those that were kept. No torch."""
+"""Chooses the best kept image for each image and threat, as support for claims. Does not import torch."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,22 +20,22 @@ from advbench.records.unit import Unit
 
 _WHITE = np.float32(255)
 _OFF = 1e-3
-"""By how much a value may miss a level of grey, in levels, and count as 8 bits: what float32 loses."""
+"""Distance from a grey level up to which a value counts as 8-bit, in levels: float32 rounding."""
 
 
 class Carried(NamedTuple):
-    """An adversarial image of 8 bits that meets the goal."""
+    """An adversarial 8-bit image that meets the goal."""
 
     image: Pixels
     """The image (C, H, W)."""
     size: float
     """Size of its perturbation, in the norm of the threat."""
     rank: tuple[float, float]
-    """Its worth, the least being the best: number of budgets that it is too large for, and margin of the goal."""
+    """Rank, where lower is better: number of budgets that it exceeds, and margin of the goal."""
 
 
 class Goal(NamedTuple):
-    """A threat, and what decides about its images."""
+    """A threat, and the criteria for choosing its images."""
 
     goal: str
     """Goal, with the numbers of classes in place of their names."""
@@ -45,9 +45,10 @@ class Goal(NamedTuple):
     """Budgets of the threat, ascending."""
 
     def rank(self, size: float, missed: float) -> tuple[float, float] | None:
-        """The worth of a perturbation that misses the goal by a negative number; None if it is larger than any budget.
+        """Rank of a perturbation that meets the goal (negative `missed`); None if it exceeds every budget.
 
-        Without budgets the smallest is best; else the one that meets the goal most clearly of those within the same.
+        Without budgets the smallest is best; otherwise, among those within the same budgets, the one with the clearest
+        margin.
         """
         if self.levels == (None,):
             return size, missed
@@ -55,7 +56,7 @@ class Goal(NamedTuple):
         return None if beyond == len(self.levels) else (float(beyond), missed)
 
     def asks_clean(self, label: int | None) -> bool:
-        """Whether what counts as fooled depends on the model's answer for the clean image."""
+        """Whether the goal depends on the model's prediction for the clean image."""
         return self.goal.startswith("topk-exclusion") or (label is None and self.goal.startswith(("un", "label")))
 
 
@@ -66,13 +67,13 @@ class Kept:
     clean: dict[str, Pixels] = field(default_factory=dict)
     """Id of an image in the run -> the clean image (C, H, W)."""
     rounded: set[str] = field(default_factory=set)
-    """Ids of images that are not of 8 bits, and were rounded."""
+    """Ids of images that were not 8-bit, and were rounded."""
     carried: dict[Threat, dict[str, Carried]] = field(default_factory=dict)
-    """Threat -> id of an image -> the image that fools the model."""
+    """Threat -> id of an image -> adversarial image that fools the model."""
     lost: dict[Threat, dict[str, list[tuple[str, int]]]] = field(default_factory=dict)
-    """Threat -> id of an image -> units and places in their files of images that meet the goal, but not in 8 bits."""
+    """Threat -> id of an image -> units and file positions of candidates that meet the goal, but not in 8 bits."""
     random: dict[Threat, set[str]] = field(default_factory=dict)
-    """Threat -> ids of images that a model with random answers was judged on, which one pass cannot show again."""
+    """Threat -> ids of images judged by a model with random outputs, which a single pass cannot reproduce."""
 
     def offer(self, threat: Threat, sample: str, found: Carried) -> None:
         """Keep an adversarial image if it is the best so far."""
@@ -87,32 +88,32 @@ class KeptImage(NamedTuple):
     sample: str
     """Id of the image in the run."""
     place: int
-    """Its place in the file."""
+    """Position in the file."""
     x: NDArray[np.float32]
     """Clean image (C, H, W) in [0, 1]."""
     x_adv: NDArray[np.float32]
-    """What the attack returned."""
+    """Candidate that the attack returned."""
     clean: NDArray[np.float32]
     """Logits of the clean image (classes,)."""
     adversarial: NDArray[np.float32]
-    """Logits of what the attack returned."""
+    """Logits of that candidate."""
     row: dict[str, Any]
     """Some columns of the row: label, status, met, survives_8bit, judge_draws."""
 
 
 Search = Callable[[StoredRun, Sequence[Unit], Kept, Mapping[Threat, Goal]], None]
-"""Looks for images of 8 bits where rounding lost them, and puts them into what was kept."""
+"""Searches for 8-bit images where rounding lost them, and adds them to the kept images."""
 
 
 def gather_images(run: StoredRun, units: Sequence[Unit], goals: Mapping[Threat, Goal]) -> Kept:
-    """Read the files of adversarial images of some units, and choose for each image and threat the best.
+    """Read the adversarial images of some units, and choose the best for each image and threat.
 
-    An image counts if its row says that it still meets the goal with each value rounded to the nearest level.
+    A candidate counts if its row says that it still meets the goal with each value rounded to the nearest level.
 
     Args:
         run: Run whose files are read.
         units: Units about one model and one data set.
-        goals: What decides for each threat.
+        goals: Criteria for each threat.
     """
     kept = Kept()
     for unit in units:
@@ -125,7 +126,7 @@ def gather_images(run: StoredRun, units: Sequence[Unit], goals: Mapping[Threat, 
 
 
 def images_of(run: StoredRun, unit: Unit) -> Iterator[KeptImage]:
-    """The adversarial images that a unit kept; none if there is no file, or if it is damaged."""
+    """Yield the adversarial images that a unit kept; none if the file is missing or damaged."""
     try:
         content = RunFolder(run.folder).adversarials(unit.unit_id).read_bytes()
     except OSError:
@@ -142,7 +143,7 @@ def images_of(run: StoredRun, unit: Unit) -> Iterator[KeptImage]:
 
 
 def as_levels(x: NDArray[np.float32]) -> Pixels:
-    """An image with each value rounded to the nearest of 256 levels, as the judge rounds."""
+    """Round each value of an image to the nearest of 256 levels, like the judge."""
     levels: Pixels = np.rint(x * _WHITE).astype(np.uint8)
     return levels
 
@@ -172,5 +173,5 @@ def _take(kept: Kept, unit: Unit, each: KeptImage, goal: Goal) -> None:
 
 
 def rows_of(frame: pd.DataFrame, model: str) -> pd.DataFrame:
-    """The rows of a run that are about one model."""
+    """The rows of a run about one model."""
     return frame[frame["model"] == model]

@@ -1,4 +1,4 @@
-"""The model that an archive is checked with: loaded as the run loaded it, and compared by its digest."""
+"""Loads the model to check an archive with, in the same way as the run, and compares its digest."""
 
 import json
 from pathlib import Path
@@ -18,39 +18,39 @@ from advbench.models.files.weights import sha256_of
 from advbench.planning.resources import digest_of
 
 _PLAIN = ("num_classes", "input_size", "mean", "std", "output")
-"""Fields of a description that name no file."""
+"""Fields of a description that do not name files."""
 
 
 def manifest_of(archive: Archive) -> dict[str, Any]:
     """The manifest of the run.
 
     Raises:
-        UserError: It is no JSON object.
+        UserError: It is not a JSON object.
     """
     try:
         found = json.loads(archive.text("manifest.json"))
     except (ValueError, RecursionError) as error:
         raise UserError(f"manifest.json in the archive cannot be read: {str(error)[:200]}") from None
     if not isinstance(found, dict):
-        raise UserError("manifest.json in the archive is no manifest")
+        raise UserError("manifest.json in the archive is not a manifest")
     return found
 
 
 def classes_of(archive: Archive) -> dict[str, list[str]]:
-    """Data set -> names of the classes among which the model was judged, as far as the manifest has them."""
+    """Data set -> names of the classes among which the model was judged, as far as the manifest gives them."""
     found = manifest_of(archive).get("classes", {})
     tables = found.items() if isinstance(found, dict) else ()
     return {str(label): [str(each) for each in names] for label, names in tables if isinstance(names, list)}
 
 
 def description_in(archive: Archive, name: str) -> Description:
-    """What the run was told of the model, if it was loaded from a file of this name.
+    """The run's description of the model, if it was loaded from a file of this name.
 
-    Nothing that names a file is taken over: the archive may come from a stranger.
+    Fields that name files are ignored: the archive may come from a stranger.
 
     Args:
-        archive: Archive that is to be checked.
-        name: What the model is to be loaded by.
+        archive: Archive to be checked.
+        name: Name or path from which the model is loaded.
     """
     suite = manifest_of(archive).get("suite", {})
     specs = suite.get("models", []) if isinstance(suite, dict) else []
@@ -62,19 +62,19 @@ def description_in(archive: Archive, name: str) -> Description:
     try:
         return Description(**{field: value for field, value in fields.items() if value is not None})
     except ValidationError:
-        raise UserError("what manifest.json in the archive says of the model is not in order") from None
+        raise UserError("the description of the model in the archive's manifest.json is invalid") from None
 
 
 def load_own(
     archive: Archive, name: str, about: Description, weights: Path | None = None, device: str = "cpu"
 ) -> Classifier:
-    """Load the model, with images of the size of those in the archive where nobody says how large they are.
+    """Load the model; if its input size is not given, the size of the images in the archive is used.
 
     Args:
-        archive: Archive that is to be checked.
-        name: What the model is loaded by.
-        about: What is said of it.
-        weights: File of weights in place of its own.
+        archive: Archive to be checked.
+        name: Name or path from which the model is loaded.
+        about: Description of the model.
+        weights: Weights file to use in place of its own.
         device: Device to load it to.
 
     Raises:
@@ -93,14 +93,14 @@ def load_own(
 
 
 def other_model(archive: Archive, model: Classifier, name: str, about: Description, weights: Path | None = None) -> str:
-    """Why a model is not the one that the run attacked, by its digest; empty if it is that one.
+    """Why a model is not the one that the run attacked, judging by its digest; empty if it is.
 
     Args:
-        archive: Archive that is to be checked.
+        archive: Archive to be checked.
         model: The model to be compared.
-        name: What it was loaded by.
-        about: What was said of it.
-        weights: File of weights that it was given.
+        name: Name or path from which it was loaded.
+        about: Description that it was loaded with.
+        weights: Weights file that it was loaded with.
     """
     own = archive.claims.model
     spec = ModelSpec(name=name, weights=weights, **about.said())
@@ -113,5 +113,5 @@ def other_model(archive: Archive, model: Classifier, name: str, about: Descripti
     if not FACTORY.fullmatch(name) and own.weights_sha256 and model.weights_sha256 == own.weights_sha256:
         return ""
     return (
-        f"{name} is not the model {own.label!r} of the archive, by its digest (--converted goes by its answers alone)"
+        f"{name} has a different digest than the archive's model {own.label!r} (--converted compares only its outputs)"
     )

@@ -1,4 +1,4 @@
-"""Images of 8 bits as PNG files that `standalone.pixels` reads. No torch."""
+"""Writes 8-bit images as PNG files that `standalone.pixels` reads. Does not import torch."""
 
 import io
 import struct
@@ -9,13 +9,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 Pixels = NDArray[np.uint8]
-"""An image (C, H, W) of 8 bits."""
+"""An 8-bit image (C, H, W)."""
 _STRATEGIES = (zlib.Z_HUFFMAN_ONLY, zlib.Z_RLE)
 _GREY, _COLOUR = 0, 2
 
 
 def picture_png(values: Pixels) -> bytes:
-    """A photograph as a PNG: three channels as RGB, others in grey under each other.
+    """Encode a photograph as a PNG: three channels as RGB, others stacked vertically in grey.
 
     Args:
         values: Image (C, H, W).
@@ -30,13 +30,13 @@ def picture_png(values: Pixels) -> bytes:
 
 
 def noise_png(values: Pixels) -> bytes:
-    """Noise as a PNG, laid out likewise.
+    """Encode noise as a PNG, with the same layout.
 
-    The filters of PNG and the search for repetitions, by which photographs gain, make a file of noise half as large
-    again and take a hundred times as long, and Pillow has no way to do without both.
+    PNG's filters and the search for repetitions, which help with photographs, make a file of noise 50 % larger and take
+    a hundred times as long, and Pillow cannot switch off both.
 
     Args:
-        values: Image (C, H, W) with few different values.
+        values: Image (C, H, W) with few distinct values.
 
     Example:
         >>> len(noise_png(np.full((3, 32, 32), 128, np.uint8))) < 200
@@ -44,7 +44,7 @@ def noise_png(values: Pixels) -> bytes:
     """
     rows = _laid_out(values)
     height, width = rows.shape[:2]
-    unfiltered = np.zeros((height, 1 + rows[0].size), np.uint8)  # each row is led by the number of its filter
+    unfiltered = np.zeros((height, 1 + rows[0].size), np.uint8)  # each row starts with the number of its filter
     unfiltered[:, 1:] = rows.reshape(height, -1)
     packed = min((_compressed(unfiltered.tobytes(), strategy) for strategy in _STRATEGIES), key=len)
     head = struct.pack(">IIBBBBB", width, height, 8, _COLOUR if rows.ndim == 3 else _GREY, 0, 0, 0)
@@ -52,7 +52,7 @@ def noise_png(values: Pixels) -> bytes:
 
 
 def _laid_out(values: Pixels) -> Pixels:
-    """(H, W, 3) of three channels, else (C * H, W)."""
+    """Array (H, W, 3) for three channels, else (C * H, W)."""
     channels, height, width = values.shape
     laid = values.transpose(1, 2, 0) if channels == 3 else values.reshape(channels * height, width)
     return np.ascontiguousarray(laid)

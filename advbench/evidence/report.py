@@ -1,4 +1,4 @@
-"""What an archive says beside its claims, which nobody can check from it: the run's own numbers, flags and limits."""
+"""The part of an archive that cannot be checked from it: the run's own numbers, flags and limits."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -15,35 +15,35 @@ from advbench.sanitize import display_name
 
 LIMITS = (
     "Each number is an upper bound: a stronger attack may fool more images.",
-    "Nothing is said of other images, other goals, other norms, or larger perturbations than eps.",
-    "The claims are about images of 8 bits as the model is given them; scaling and cropping come before.",
+    "Nothing is said about other images, other goals, other norms, or perturbations larger than eps.",
+    "The claims are about 8-bit images as they enter the model, after scaling and cropping.",
     "Labels, and the choice of the images, are taken from the run; the archive cannot show that they are right.",
-    "What stands in report.json and manifest.json is what the run says of itself.",
+    "report.json and manifest.json contain the run's own account of itself.",
 )
-"""What no archive shows."""
+"""Limits that apply to every archive."""
 
 
 class Shortfall(NamedTuple):
-    """What the run reported of a threat at an eps, beside what the archive carries."""
+    """The run's numbers for a threat at an eps, compared with those that the archive supports."""
 
     threat: Threat
     """Model, data set, goal and norm."""
     eps: float | None
     """Budget, image units; None: no bound."""
     images: int
-    """Number of images of the run's number."""
+    """Number of images in the run's number."""
     broken: int
-    """Number of them that the run counts as broken."""
+    """Number of these images that the run counts as broken."""
     unknown: int
-    """Number of them of which the run knows nothing."""
+    """Number of these images with unknown outcome in the run."""
     carried: int
     """Number of images that the archive shows to be broken."""
     lost: int
-    """Number of broken ones whose kept image does not do it in 8 bits, or not within eps."""
+    """Number of broken images whose kept candidate fails in 8 bits, or is not within eps."""
     random: int
-    """Number of broken ones on which the model's answers are random."""
+    """Number of broken images for which the model's answers are random."""
     not_kept: int
-    """Number of broken ones of which the run kept no image."""
+    """Number of broken images for which the run kept no candidate."""
 
     @property
     def where(self) -> str:
@@ -53,7 +53,7 @@ class Shortfall(NamedTuple):
 
     @property
     def sentence(self) -> str:
-        """What is missing, in one sentence; empty if nothing is."""
+        """Description of what is missing, in one sentence; empty if nothing is."""
         if self.carried >= self.broken:
             return ""
         parts = [
@@ -62,7 +62,7 @@ class Shortfall(NamedTuple):
             f"{self.not_kept} not kept by the run" if self.not_kept else "",
         ]
         why = f" ({' and '.join(filter(None, parts))})" if any(parts) else ""
-        return f"{self.where}: the archive carries {self.carried} of the {self.broken} images that the run broke{why}"
+        return f"{self.where}: the archive shows {self.carried} of the {self.broken} images that the run broke{why}"
 
 
 def shortfalls(
@@ -72,10 +72,10 @@ def shortfalls(
     wrong: Collection[str],
     kept: Kept,
 ) -> Iterator[Shortfall]:
-    """What the run reported of a threat beside what the archive carries, at each eps.
+    """Compare the run's numbers for a threat with those that the archive supports, at each eps.
 
     Args:
-        evidence: What the rows of the run show.
+        evidence: Results from the rows of the run.
         levels: Budgets at which there are claims.
         sizes: Id of an image in the run -> size of the perturbation in the archive.
         wrong: Ids of the images that the archive shows to be misclassified when clean.
@@ -103,13 +103,13 @@ def shortfalls(
 
 
 def report_of(run: StoredRun, analysis: RunAnalysis, model: str, fell: Sequence[Shortfall]) -> dict[str, Any]:
-    """What the run says of itself, as plain data in the order of a test report: who, what, how, result, limits.
+    """The run's own account, as plain data in the order of a test report: who, what, how, result, limits.
 
     Args:
-        run: Run that the archive is made of.
-        analysis: Its numbers and flags.
+        run: Run that the archive is made from.
+        analysis: Numbers and flags of the run.
         model: Label of the model that the archive is about.
-        fell: What the archive cannot carry of it.
+        fell: Shortfalls of the archive.
     """
     manifest = run.manifest
     names = run.frame[run.frame["model"] == model].drop_duplicates(["dataset", "sample_id"])
@@ -129,6 +129,6 @@ def report_of(run: StoredRun, analysis: RunAnalysis, model: str, fell: Sequence[
         "method": [{"attack": name, "params": params, "norm": norm} for name, params, norm in attacks],
         "results": [as_dict(cell) for cell in analysis.cells if cell.threat.model == model],
         "flags": [flag.as_dict() for flag in analysis.flags if flag.model == model],
-        "uncertainty": "95 % intervals of Wilson, of the share of these images as a sample of all such images",
+        "uncertainty": "Wilson's 95 % intervals, treating these images as a sample of all such images",
         "limits": [*LIMITS, *(each.sentence for each in fell if each.sentence)],
     }

@@ -1,4 +1,4 @@
-"""Images of 8 bits where rounding undoes what an attack did, or makes its perturbation too large: with the model."""
+"""Searches, with the model, for 8-bit images where rounding undoes an attack or makes its perturbation too large."""
 
 from collections.abc import Mapping, Sequence
 
@@ -23,12 +23,12 @@ from attacks.queries.answers import ask
 def searcher(
     models: Mapping[str, Classifier] | None = None, plugins: Sequence[str] = (), *, allow_code: bool = False
 ) -> Search:
-    """What :func:`advbench.evidence.build.make_archive` calls to look for images that rounding lost.
+    """Make the function that :func:`advbench.evidence.build.make_archive` calls to recover images that rounding lost.
 
     Args:
-        models: Label -> classifier, for models that the run was given as objects.
-        plugins: Names of plugin modules, as the run was given.
-        allow_code: Whether code of models of one's own may be run: the folder may come from a stranger.
+        models: Label -> classifier, for models that were given to the run as objects.
+        plugins: Names of plugin modules, as given to the run.
+        allow_code: Whether the code of the user's own models may be run: the folder may come from a stranger.
     """
 
     def search(run: StoredRun, units: Sequence[Unit], kept: Kept, goals: Mapping[Threat, Goal]) -> None:
@@ -50,7 +50,7 @@ def searcher(
 def _search(
     images: Sequence[KeptImage], threat: Threat, kept: Kept, goals: Mapping[Threat, Goal], model: Classifier
 ) -> None:
-    """Round some images by a search, and keep those that meet the goal."""
+    """Round some images with a search, and keep those that meet the goal."""
     decides, device = goals[threat], next(model.buffers()).device
     labels = [None if each.row["label"] is None else int(each.row["label"]) for each in images]
     clean = [kept.clean[each.sample] for each in images]
@@ -70,5 +70,5 @@ def _search(
 
 
 def _bound(size: float, levels: Sequence[float | None]) -> float | None:
-    """The smallest budget that a perturbation keeps to; None: no bound, or larger than all of them."""
+    """The smallest budget that a perturbation fits in; None: no bound, or larger than all of them."""
     return next((eps for eps in levels if within(np.array(size), eps)), levels[-1])

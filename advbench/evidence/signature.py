@@ -1,4 +1,4 @@
-"""Signatures of archives by an ed25519 key pair, with the package cryptography (extra `sign`)."""
+"""Signatures of archives with an ed25519 key pair, using the package cryptography (extra `sign`)."""
 
 import hashlib
 from pathlib import Path
@@ -18,7 +18,7 @@ _ROOM = len(UNSIGNED) + len(BLANK)
 
 
 def read_private_key(path: Path) -> "Ed25519PrivateKey":
-    """Read the key that signs, from a PEM file without a password.
+    """Read a signing key from a PEM file without a password.
 
     Raises:
         UserError: It cannot be read or is of another kind, or the package cryptography is not installed.
@@ -28,7 +28,7 @@ def read_private_key(path: Path) -> "Ed25519PrivateKey":
 
 
 def read_public_key(path: Path) -> "Ed25519PublicKey":
-    """Read the key that verifies, from a PEM file.
+    """Read a verification key from a PEM file.
 
     Raises:
         UserError: It cannot be read or is of another kind, or the package cryptography is not installed.
@@ -38,22 +38,22 @@ def read_public_key(path: Path) -> "Ed25519PublicKey":
 
 
 def signed(content: bytes, key: "Ed25519PrivateKey") -> bytes:
-    """An archive with room for a signature, signed and sealed; the digest covers the signature.
+    """Sign and seal an archive with room for a signature; the digest covers the signature.
 
     Args:
         content: Result of :func:`advbench.evidence.archive.write_archive`.
-        key: Private key of the maker.
+        key: Private key of the archive's author.
     """
     signature = key.sign(_message(content)).hex().encode()
     return sealed(content[:-_ROOM] + SIGNATURE + signature + b" " + content[-len(BLANK) :])
 
 
 def signature_problem(content: bytes, key: "Ed25519PublicKey") -> str:
-    """What is wrong with the signature of an archive; empty if the owner of the key signed these very bytes.
+    """The problem with an archive's signature; empty if the owner of the key signed exactly these bytes.
 
     Args:
         content: All bytes of the file.
-        key: Public key of whoever should have signed it.
+        key: Public key of the expected signer.
     """
     from cryptography.exceptions import InvalidSignature
 
@@ -64,12 +64,12 @@ def signature_problem(content: bytes, key: "Ed25519PublicKey") -> str:
         signature = bytes.fromhex(room[len(SIGNATURE) : -1].decode("ascii"))
         key.verify(signature, _message(content[:-_ROOM] + UNSIGNED + BLANK.encode()))
     except (ValueError, InvalidSignature):
-        return "the signature is not one of that key for this archive"
+        return "the signature was not made with that key for this archive"
     return ""
 
 
 def _message(content: bytes) -> bytes:
-    """What is signed: the digest of the file with zeros where signature and digest go."""
+    """The signed message: the digest of the file with zeros in place of signature and digest."""
     return _HEAD + hashlib.sha256(content).hexdigest().encode()
 
 
@@ -94,7 +94,7 @@ def _key(path: Path, kind: str) -> Any:
             f"the key {path} has a password", hint="decrypt it first: openssl pkey -in KEY -out FILE"
         ) from None
     except (ValueError, UnsupportedAlgorithm):
-        raise UserError(f"{path} holds no {kind} key in the form PEM", hint=MAKE_KEYS) from None
+        raise UserError(f"{path} does not contain a {kind} key in PEM format", hint=MAKE_KEYS) from None
     if not isinstance(found, ed25519.Ed25519PrivateKey if private else ed25519.Ed25519PublicKey):
-        raise UserError(f"{path} holds no ed25519 {kind} key", hint=MAKE_KEYS)
+        raise UserError(f"{path} does not contain an ed25519 {kind} key", hint=MAKE_KEYS)
     return found

@@ -2,8 +2,8 @@
 
     python check.py evidence.zip model.onnx [--converted]
 
-Needs numpy, Pillow and onnxruntime. --converted is for a model that the archive does not know by its digest: it takes
-images (N, C, H, W) from 0 to 1, and its answers are compared. Exit code 0: every claim holds; 1: not so; 2: unreadable.
+Needs numpy, Pillow and onnxruntime. --converted is for a model whose digest is not in the archive: it takes images
+(N, C, H, W) from 0 to 1, and only its outputs are compared. Exit code 0: every claim holds; 1: not all; 2: unreadable.
 """
 
 import hashlib
@@ -27,7 +27,7 @@ GOAL = r"untargeted|(targeted|topk-exclusion|label-out-of-topk):\d+|ordered-topk
 
 
 def ask(model: Any, images: Sequence[np.ndarray]) -> Iterator[np.ndarray]:
-    """The logits (C,) of each image of 8 bits (C, H, W); a model is a session of onnxruntime, mean and divisor."""
+    """The logits (C,) of each 8-bit image (C, H, W); a model is an onnxruntime session, mean and divisor."""
     (given,) = model[0].get_inputs()
     kind = {"tensor(float16)": np.float16, "tensor(double)": np.float64}.get(given.type, np.float32)
     mean, std = (np.array(each, np.float32).reshape(-1, 1, 1) for each in model[1:])
@@ -44,7 +44,7 @@ def ask(model: Any, images: Sequence[np.ndarray]) -> Iterator[np.ndarray]:
 
 
 def pixels(archive: zipfile.ZipFile, name: str, shape: Sequence[int]) -> np.ndarray:
-    """The values (C, H, W) of a PNG: RGB for three channels, else the channels under each other in grey."""
+    """The values (C, H, W) of a PNG: RGB for three channels, else the channels stacked vertically in grey."""
     channels, height, width = shape
     picture = Image.open(io.BytesIO(archive.read(name)), formats=["PNG"])
     expected = ("RGB", (width, height)) if channels == 3 else ("L", (width, channels * height))
@@ -55,25 +55,25 @@ def pixels(archive: zipfile.ZipFile, name: str, shape: Sequence[int]) -> np.ndar
 
 
 def size_of(change: np.ndarray, norm: str) -> float:
-    """The size of a change of levels of grey, white being 1; in l0 the number of changed values."""
+    """The size of a change in grey levels, relative to white = 1; for l0 the number of changed values."""
     change = np.abs(change.astype(np.int64))
     sizes = {"linf": change.max(), "l2": np.sqrt((change**2).sum()), "l1": change.sum(), "l0": 255 * (change > 0).sum()}
     return float(sizes[norm] / 255)
 
 
 def known(values: Sequence[Any]) -> list[int]:
-    """The places of what is not None."""
+    """The positions of values that are not None."""
     return [i for i, value in enumerate(values) if value is not None]
 
 
 def wanted(goal: str) -> list[int]:
-    """The classes that a goal wants first; none for one that drives classes out."""
+    """The classes that a goal wants first; none for goals that push classes out."""
     kind, _, rest = goal.partition(":")
     return [int(each) for each in rest.split(",")] if kind in ("targeted", "ordered-topk") else []
 
 
 def margin(goal: str, logits: np.ndarray, clean: np.ndarray, label: int | None) -> float:
-    """By how much the logits miss a goal, which they meet below 0; without a label the first clean class stands in."""
+    """By how much the logits miss a goal, which is met below 0; without a label, the first clean class is used."""
     if first := wanted(goal):
         chain = [*logits[first], np.delete(logits, first).max()]
         return float(np.max([lower - higher for higher, lower in pairwise(chain)]))
@@ -84,10 +84,10 @@ def margin(goal: str, logits: np.ndarray, clean: np.ndarray, label: int | None) 
 
 
 def counted(data: dict[str, Any], threat: dict[str, Any], eps: float | None) -> dict[str, Any]:
-    """The claim at an eps as it follows from the outcome of each image, with the 95 % interval of Wilson."""
-    most = np.inf if eps is None else eps * (1 + 1e-5) + 1e-6  # what float32 may add to a perturbation
+    """The claim at an eps that follows from the outcome of each image, with Wilson's 95 % interval."""
+    most = np.inf if eps is None else eps * (1 + 1e-5) + 1e-6  # tolerance for float32 rounding
     rows = [*zip(data["labels"], data["clean_class"], threat["sizes"], strict=True)]
-    # images of the class that the goal wants belong to no number
+    # images of the class that the goal wants count in no number
     rows = [row for row in rows if [row[1] if row[0] is None else row[0]] != wanted(threat["goal"])[:1]]
     right = [size for label, clean, size in rows if None in (label, clean) or label == clean]
     images, wrong, fooled = len(rows), len(rows) - len(right), sum(s is not None and s <= most for s in right)
@@ -100,7 +100,7 @@ def counted(data: dict[str, Any], threat: dict[str, Any], eps: float | None) -> 
 
 
 def expected(claims: dict[str, Any]) -> set[str]:
-    """The files of an archive with these claims, no more and no less."""
+    """The exact set of files of an archive with these claims."""
     names = {f"images/{d}/{i}.png" for d, data in enumerate(claims["data"]) for i in known(data["clean_class"])}
     for number, threat in enumerate(claims["threats"]):
         for i in known(threat["sizes"]):
@@ -126,7 +126,7 @@ def clean_problems(archive: zipfile.ZipFile, number: int, data: dict[str, Any], 
 
 
 def threat_problems(archive: zipfile.ZipFile, number: int, claims: dict[str, Any], model: Any) -> Iterator[str]:
-    """Measure and classify the adversarial images of a threat, and count again what is claimed."""
+    """Measure and classify the adversarial images of a threat, and recount the claims."""
     threat = claims["threats"][number]
     data, goal, there = claims["data"][threat["data"]], threat["goal"], known(threat["sizes"])
     if not re.fullmatch(GOAL, goal):
@@ -149,7 +149,7 @@ def check(content: bytes, model: bytes, converted: bool = False) -> tuple[list[s
     import onnxruntime  # nothing else here needs it
 
     if not content[:-64].endswith(MARK):
-        raise ValueError("it is no evidence archive")
+        raise ValueError("it is not an evidence archive")
     if hashlib.sha256(content[:-64] + b"0" * 64).hexdigest().encode() != content[-64:]:
         return ["the file was truncated or changed after it was made"], {"threats": []}
     archive = zipfile.ZipFile(io.BytesIO(content))
@@ -160,12 +160,12 @@ def check(content: bytes, model: bytes, converted: bool = False) -> tuple[list[s
     if claims["format"] != 1 or json.dumps(claims, sort_keys=True, separators=(",", ":"), allow_nan=False) != text:
         raise ValueError("claims.json is not of format 1, or not in its one canonical form")
     if sorted(archive.namelist()) != sorted(expected(claims)):
-        raise ValueError("it does not hold the files that its claims need, and no others")
+        raise ValueError("it does not contain exactly the files that its claims need")
     if sum(np.prod(data["shape"], dtype=float) for data in claims["data"]) * len(archive.namelist()) > TOTAL:
         raise ValueError(f"its images may have more than {TOTAL} values")
     own, digest, problems = claims["model"], hashlib.sha256(model).hexdigest(), list[str]()
     if digest not in (own["weights_sha256"], *own["onnx_sha256"]) and not converted:
-        problems.append("the model is not the one of the archive, by its digest (--converted: go by its answers alone)")
+        problems.append("the model's digest is not the one in the archive (--converted: compare only its outputs)")
     session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
     asked = (session, own["mean"], own["std"]) if digest == own["weights_sha256"] else (session, [0.0], [1.0])
     problems += [each for d, data in enumerate(claims["data"]) for each in clean_problems(archive, d, data, asked)]
@@ -174,7 +174,7 @@ def check(content: bytes, model: bytes, converted: bool = False) -> tuple[list[s
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Check what the command line names, and say what was found."""
+    """Check the files named on the command line, and print the findings."""
     files = [each for each in arguments if each != "--converted"]
     if len(files) != 2:
         print(__doc__)
@@ -182,7 +182,7 @@ def main(arguments: Sequence[str]) -> int:
     try:
         content, model = (Path(each).read_bytes() for each in files)
         problems, claims = check(content, model, "--converted" in arguments)
-    except Exception as error:  # the archive may be a stranger's
+    except Exception as error:  # the archive may come from a stranger
         print(f"cannot be checked: {type(error).__name__}: {str(error)[:300]!a}")
         return 2
     for threat in claims["threats"]:

@@ -1,1 +1,1 @@
-"""Doing what was planned, in this process or in others."""
+"""Runs the planned units, in this process or in others."""

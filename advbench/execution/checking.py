@@ -1,4 +1,4 @@
-"""The trust checks of a run: models and data sets are looked at before anything is attacked."""
+"""The trust checks of a run: models and data sets are examined before any attack."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -35,10 +35,10 @@ def checked(unit: Unit, resources: Resources) -> tuple[list[Flag], int | None]:
         resources: Models and images.
 
     Returns:
-        The flags, and the number of images that were looked at if all of them did not fit into memory, else None.
+        The flags, and the number of images that were used if they did not all fit into memory, else None.
 
     Raises:
-        UserError: An image is not the one that was planned with.
+        UserError: An image has changed since the run was planned.
     """
     images, samples = resources.images(unit), resources.samples(unit)
     model, count = resources.judged(unit.model, unit.dataset), len(images.x)
@@ -51,7 +51,7 @@ def checked(unit: Unit, resources: Resources) -> tuple[list[Flag], int | None]:
         except Exception as error:
             if size <= 1 or not out_of_memory(error):
                 raise
-        size = (size + 1) // 2  # outside of the handler, where the exception holds no tensors any more
+        size = (size + 1) // 2  # outside the handler, where the exception no longer holds tensors
     if unit.attack:
         return flags, size if size < count else None
     flags += check_set(model, Shown(ids=(), pictures=_pictures(resources, unit)), dataset=unit.dataset)
@@ -69,7 +69,7 @@ def _flags(model: Classifier, x: Tensor, labels: Tensor | None, unit: Unit) -> l
 
 
 def _flags_of_attack(model: Classifier, x: Tensor, labels: Tensor | None, unit: Unit) -> list[Flag]:
-    """Flags of an attack, tried in other ways on the images that the goal has a meaning for."""
+    """Flags for an attack, tried in other ways on the images for which the goal has a meaning."""
     with torch.no_grad():
         clean = model(x)
     goal = goal_maker(parse_goal(unit.goal), model)(clean, torch.arange(len(x), device=x.device), labels)
@@ -91,12 +91,12 @@ def _flags_of_attack(model: Classifier, x: Tensor, labels: Tensor | None, unit: 
 
 
 def flags_of_sets(clean: Mapping[tuple[str, str], Sequence[Unit]], suite: Suite, resources: Resources) -> list[Flag]:
-    """Flags of the data sets as a whole: copies, and images that a model is known to have been trained on.
+    """Flags for whole data sets: duplicates, and images that a model is known to have been trained on.
 
     Args:
-        clean: Model and data set -> its units of the task "clean", in which every image stands once.
+        clean: Model and data set -> its units of the task "clean", in which every image occurs once.
         suite: Suite that is run.
-        resources: Models and images, of which none is read.
+        resources: Models and images; no image is read.
     """
     named = {spec.label: spec.name for spec in suite.models}
     sources = {spec.label: spec for spec in suite.datasets}
@@ -116,7 +116,7 @@ def flags_of_sets(clean: Mapping[tuple[str, str], Sequence[Unit]], suite: Suite,
 
 
 def _pictures(resources: Resources, unit: Unit) -> Sequence[Image.Image]:
-    """The first pictures of a unit that can be read, at their own size; finished inputs are none."""
+    """The first readable pictures of a unit, at their original size; empty for preprocessed inputs."""
     dataset = resources.matched(unit.model, unit.dataset).dataset
     found: list[Image.Image] = []
     for number in unit.samples[:LOOKED_AT]:

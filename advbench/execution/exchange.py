@@ -1,4 +1,4 @@
-"""Open images of a run for other verifiers, and what these say of them."""
+"""Exports the open images of a run to other verifiers, and imports their results."""
 
 import csv
 from collections.abc import Iterator
@@ -30,28 +30,28 @@ from advbench.sanitize import slug
 from attacks import NORMS
 
 SECONDS = 300
-"""Seconds that `instances.csv` asks a verifier to spend on each image."""
+"""Time limit per image in `instances.csv`, seconds."""
 _PROVED, _BROKEN = ("unsat", "holds", "verified"), ("sat", "violated", "falsified")
 
 
 class Exported(NamedTuple):
-    """What was written."""
+    """Summary of an export."""
 
     properties: int
     """Number of open images."""
     left_out: dict[str, int]
-    """Why images were left out -> their number."""
+    """Reason for leaving images out -> number of these images."""
 
 
 class Imported(NamedTuple):
-    """What another verifier said."""
+    """Summary of an import from another verifier."""
 
     proved: int
-    """Open images of the run that it proved."""
+    """Number of open images of the run that it proved."""
     broken: int
-    """Open images that it says can be fooled, of which nothing is recorded: an attack has to find them."""
+    """Number of open images that it reports as violated; these are not recorded, since an attack has to find them."""
     others: int
-    """Lines that say nothing of an open image of the run."""
+    """Number of lines that do not match an open image of the run."""
 
 
 def export_open(folder: str | Path, out: Path, plugins: tuple[str, ...] = (), *, allow_code: bool = False) -> Exported:
@@ -60,8 +60,8 @@ def export_open(folder: str | Path, out: Path, plugins: tuple[str, ...] = (), *,
     Args:
         folder: Folder of a run with proofs.
         out: Folder for the files.
-        plugins: Modules with models or data of the user's.
-        allow_code: Whether the code of models of one's own may be run.
+        plugins: User modules with models or data.
+        allow_code: Whether the code of the user's own models may be run.
 
     Raises:
         UserError: The run has no proofs, a model cannot be loaded, or the files cannot be written.
@@ -87,16 +87,16 @@ def export_open(folder: str | Path, out: Path, plugins: tuple[str, ...] = (), *,
 
 
 def import_results(folder: str | Path, file: Path, verifier: str) -> Imported:
-    """Take in what another verifier says of the open images of a run.
+    """Import another verifier's results for the open images of a run.
 
     Args:
         folder: Folder of the run.
-        file: A CSV, each of whose lines has the name of a property, with or without its folder and `.vnnlib`, and a
-            result: `unsat`, `holds` or `verified` for what is proved.
-        verifier: Its name, which becomes the `proof_method` of these images.
+        file: A CSV file. Each line has the name of a property, with or without its folder and `.vnnlib`, and a
+            result: `unsat`, `holds` or `verified` for proved properties.
+        verifier: Name of the verifier, which becomes the `proof_method` of these images.
 
     Raises:
-        UserError: The run has no proofs, the file cannot be read, or names no open image of the run.
+        UserError: The run has no proofs, or the file cannot be read, or names no open image of the run.
     """
     run = read_run(folder)
     known = {property_name(row) for rows in _open_rows(run).values() for row in rows}
@@ -115,10 +115,10 @@ def import_results(folder: str | Path, file: Path, verifier: str) -> Imported:
         else:
             others += 1
     if not proved | broken:
-        hint = "a line has the name of a property that --export wrote, and unsat, holds, sat or violated"
-        raise UserError(f"{file} says nothing of an open image of {folder}", hint=hint)
+        hint = "each line needs the name of a property that --export wrote, and unsat, holds, sat or violated"
+        raise UserError(f"{file} names no open image of {folder}", hint=hint)
     if proved & broken:
-        raise UserError(f"{file} says of {sorted(proved & broken)[0]} both that it holds and that it is violated")
+        raise UserError(f"{file} says both that {sorted(proved & broken)[0]} holds and that it is violated")
     add_imported(RunFolder(Path(folder)), sorted(proved), verifier)
     return Imported(len(proved), len(broken), others)
 
@@ -128,7 +128,7 @@ def _named(cell: str, known: set[str]) -> bool:
 
 
 def _open_rows(run: StoredRun) -> dict[str, list[dict[str, Any]]]:
-    """Id of each unit that proves -> its rows that are neither proved nor fooled."""
+    """Id of each proof unit -> its rows that are neither proved nor fooled."""
     frame = run.frame
     rows = frame[(frame["attack"] == PROOF) & (frame["status"] == OK)]
     if not any(unit.task == "prove" for unit in run.plan):
@@ -142,7 +142,7 @@ def _open_rows(run: StoredRun) -> dict[str, list[dict[str, Any]]]:
 
 
 def _write_unit(unit: Unit, rows: list[dict[str, Any]], resources: Resources, out: Path) -> Iterator[tuple[str, str]]:
-    """Write the network and the properties of a unit's open images; give the names of both files of each."""
+    """Write the network and the properties of a unit's open images; yield the names of both files for each image."""
     model = resources.judged(unit.model, unit.dataset)
     images, samples = resources.images(unit), resources.samples(unit)
     network: Network = read_network(model, images.x)

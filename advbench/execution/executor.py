@@ -1,4 +1,4 @@
-"""Executors of units of work: one after the other in this process, or in several processes beside it."""
+"""Executors of units of work: sequentially in this process, or in several worker processes."""
 
 import queue
 import threading
@@ -15,24 +15,24 @@ from advbench.records.unit import Unit
 
 
 class UnitResult(NamedTuple):
-    """Outcome of a unit: either a result, or the reason why there is none."""
+    """Outcome of a unit: either its result, or the reason why there is none."""
 
     unit: Unit
     """Unit of work."""
     done: Done | None
     """Result; None if it failed."""
     error: str
-    """Reason why there is no result."""
+    """Reason for the missing result."""
     seconds: float
     """Wall time, seconds."""
     attempts: int = 1
     """Number of attempts."""
     reason: Reason | None = None
-    """Kind of failure; None where the unit was done."""
+    """Kind of failure; None if the unit succeeded."""
 
 
 Begun = Callable[[Unit, str], None]
-"""Function called with a unit that is begun and the name of the worker that does it."""
+"""Function called when a unit is started, with the unit and the name of its worker."""
 
 
 class Executor(Protocol):
@@ -45,11 +45,11 @@ class Executor(Protocol):
     """
 
     def submit_all(self, units: Iterable[Unit]) -> Iterator[UnitResult]:
-        """Do units in any order; one outcome each, as they come. No unit makes it raise."""
+        """Run units in any order, yielding one outcome each as they finish. Failures of units are not raised."""
         ...
 
     def close(self) -> None:
-        """Stop at once, also in the middle of a unit."""
+        """Stop at once, even in the middle of a unit."""
         ...
 
 
@@ -57,10 +57,10 @@ class Serial:
     """Runs units one after the other in this process.
 
     Args:
-        prepare: Makes the job of a unit, with what it needs of earlier ones.
-        do: Function that does a job.
-        time_limit: Seconds for a unit. It is kept where the system has timers and this is the main thread.
-        begun: Called when a unit is begun.
+        prepare: Makes the job of a unit, including the results of earlier units that it needs.
+        do: Function that runs a job.
+        time_limit: Seconds per unit, enforced if the system has timers and this is the main thread.
+        begun: Called when a unit is started.
     """
 
     def __init__(
@@ -83,7 +83,7 @@ class Serial:
                     done = self._do(job)
             except OutOfTime:
                 error, reason = too_long(self._time_limit), Reason.TIME_LIMIT
-            except Exception as failure:  # whatever went wrong, it concerns this unit
+            except Exception as failure:  # a unit may raise anything; only this unit fails
                 error, reason = f"{type(failure).__name__}: {failure}", Reason.CRASHED
             yield UnitResult(unit, done, error, time.monotonic() - start, reason=reason)
 
@@ -92,13 +92,13 @@ class Serial:
 
 
 class Processes:
-    """Runs units in processes of their own on this machine; one that dies or hangs is replaced.
+    """Runs units in separate processes on this machine; a process that dies or hangs is replaced.
 
     Args:
-        prepare: Makes the job of a unit, with what it needs of earlier ones.
-        setups: The run, for each process; they differ in nothing but the device.
-        time_limit: Seconds for a unit.
-        begun: Called when a unit is begun, in any thread; a worker's name is its number, counted from 1.
+        prepare: Makes the job of a unit, including the results of earlier units that it needs.
+        setups: Setup of each process; they differ only in the device.
+        time_limit: Seconds per unit.
+        begun: Called when a unit is started, from any thread; a worker's name is its number, counted from 1.
     """
 
     def __init__(
@@ -129,7 +129,7 @@ class Processes:
             slot.close()
 
     def _serve(self, slot: Slot, name: str, waiting: "queue.SimpleQueue[Unit]") -> None:
-        """Give a process one unit after the other, until there is none."""
+        """Give a process one unit after another until none is left."""
         while not slot.closed:
             try:
                 unit = waiting.get_nowait()
@@ -139,7 +139,7 @@ class Processes:
             self._begun(unit, name)
             try:
                 outcome = slot.do(self._prepare(unit))
-            except Exception as error:  # what it needs of earlier units is not there, or no process can be started
+            except Exception as error:  # results of earlier units are missing, or no process can be started
                 outcome = Outcome(None, Reason.CRASHED, f"{type(error).__name__}: {error}")
             seconds = time.monotonic() - start
             done, reason, why, attempts = outcome

@@ -1,4 +1,4 @@
-"""Progress of a run, and the time that it may still take."""
+"""Progress of a run, and an estimate of the remaining time."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -8,11 +8,11 @@ from advbench.records.pace import Pace, describe_duration, describe_rate
 from advbench.records.unit import Unit
 
 Progress = Callable[[str, int, int], None]
-"""Function called with the current activity, the units done, and the units in all."""
+"""Function called with the current activity, the number of units done, and the total."""
 
 
 class Count:
-    """Reports the progress of a run, its rate, and the time that it may still take.
+    """Reports the progress of a run, its rate, and the estimated remaining time.
 
     Args:
         total: Number of units of the plan.

@@ -1,4 +1,4 @@
-"""Do a unit of work that proves: every image that no attack fooled, one after the other."""
+"""Runs a proof unit: every image that no attack fooled, one after the other."""
 
 import json
 from dataclasses import dataclass, replace
@@ -28,9 +28,9 @@ def prove_unit(unit: Unit, context: TaskContext, clean: CleanLogits, fooled: fro
     """Prove the images of a unit.
 
     Args:
-        unit: The unit to do; its `params` are the limits of a suite's `prove`.
+        unit: The unit to run; its `params` are the limits of a suite's `prove`.
         context: The run that it belongs to.
-        clean: Logits of its clean images.
+        clean: Logits of the clean images.
         fooled: Ids of the images that need no proof.
 
     Raises:
@@ -57,12 +57,12 @@ def prove_unit(unit: Unit, context: TaskContext, clean: CleanLogits, fooled: fro
 
 @dataclass(kw_only=True)
 class _Search:
-    """The proof of one image in the place of an attack: its candidate is the counterexample, for the judge."""
+    """The proof of one image in the role of an attack: its candidate is the counterexample, for the judge."""
 
     kind: ClassVar[Kind] = "budget"
     norms: ClassVar[tuple[str, ...]] = tuple(NORMS)
     network: Model
-    """The network, not in the wrapping that counts its passes."""
+    """The network without the wrapper that counts its passes."""
     norm: Norm
     limits: dict[str, Any]
     needed: bool
@@ -90,7 +90,7 @@ class _Search:
 
 
 def _with_proof(record: Record, search: _Search) -> Record:
-    """The record with the columns of the proof."""
+    """Return the record with the columns of the proof."""
     if record.status != OK:
         return record
     proof = search.proof

@@ -1,4 +1,4 @@
-"""Run the units of a plan that its folder lacks, and save every unit as soon as it is done."""
+"""Runs the units of a plan that its folder lacks, and saves every unit as soon as it is done."""
 
 import json
 import time
@@ -33,17 +33,17 @@ from advbench.records.stored_run import SPARED, gather_rows
 from advbench.records.unit import FORMAT, Unit
 
 MANY = 1000
-"""Number of units from which on the rows of a run are also gathered in one file."""
+"""Smallest number of units for which the rows of a run are also gathered in one file."""
 
 
 class StoppedError(UserError):
-    """A run that could not go on, because its results could not be written; it can be resumed."""
+    """A run that could not continue because its results could not be written; it can be resumed."""
 
     exit_code = ExitCode.INCOMPLETE
 
 
 Undecided = Callable[[int], Container[tuple[str, ...]]]
-"""Function called with the number of a look once its units are done; says which threats are not decided yet."""
+"""Function called with the number of a look once its units are done; returns the threats that are still undecided."""
 
 
 def run_plan(
@@ -58,17 +58,17 @@ def run_plan(
 
     Args:
         run: The prepared run, with its plan and its folder.
-        workers: Number of worker processes; 1: this process does the work itself; "auto": see
+        workers: Number of worker processes; 1: everything runs in this process; "auto": see
             :func:`advbench.planning.workers.choose_workers`.
-        client: A client of the cluster to work on instead, from
-            :func:`advbench.execution.clusters.connection.connected`; None: there is none.
+        client: Client of a cluster to run on instead, from
+            :func:`advbench.execution.clusters.connection.connected`; None: no cluster.
         progress: Called after every unit.
-        undecided: Called after every look of a run that stops when it is decided; None: it runs to its end.
+        undecided: Called after every look of a run that stops once it is decided; None: it runs to its end.
 
     Raises:
-        UserError: There is no such number of workers; the cluster cannot do the work; the folder holds another run, or
+        UserError: The number of workers is invalid, the cluster cannot do the work, or the folder holds another run or
             cannot be written to.
-        StoppedError: Results could not be written, or the cluster is gone; what was done before is saved.
+        StoppedError: Results could not be written, or the cluster is gone; everything done before is saved.
     """
     if client is None:
         chosen = choose_workers(run.plan, run.suite.device, workers)
@@ -86,19 +86,19 @@ class _Session(NamedTuple):
     resources: Resources
     workers: Workers
     client: Any
-    """Client of the cluster that does the work; None: this machine does it."""
+    """Client of the cluster that does the work; None: this machine."""
     progress: Progress
     undecided: Undecided | None
-    """Says after each look which threats need a further one."""
+    """Returns, after each look, the threats that need another one."""
     halved: dict[str, int]
-    """Id of each unit that did not fit into memory -> the number of images that were attacked together."""
+    """Id of each unit that did not fit into memory -> number of images that were attacked together."""
     spared: set[str]
     """Ids of the units that turned out not to be needed."""
 
     def run(self) -> None:
         """Run the remaining units."""
         context = self._context()
-        executor = self._executor(context)  # a cluster that cannot do the work is refused before anything is written
+        executor = self._executor(context)  # a cluster that cannot do the work is rejected before anything is written
         self._open()
         try:
             units = self._to_do()
@@ -107,7 +107,7 @@ class _Session(NamedTuple):
             self._close()
         except UserError as error:
             self._note("stopped")
-            hint = f"mend that, then: advbench resume {self.folder.path}"
+            hint = f"fix that, then: advbench resume {self.folder.path}"
             raise StoppedError(error.message, hint=hint) from error
         except (KeyboardInterrupt, Terminated):
             self._note("interrupted")
@@ -116,7 +116,7 @@ class _Session(NamedTuple):
             executor.close()
 
     def _open(self) -> None:
-        """Write manifest and plan, or refuse a folder that holds another run."""
+        """Write manifest and plan, or reject a folder that holds another run."""
         manifest = {
             "format": FORMAT,
             "advbench": __version__,
@@ -145,7 +145,7 @@ class _Session(NamedTuple):
         self.folder.log("start", run_id=self.plan.run_id, units=len(self.plan.units))
 
     def _to_do(self) -> list[Unit]:
-        """The units without a sound result, and the proofs that build on one of them."""
+        """The units without an intact result, and the proofs that depend on one of them."""
         undone = {unit.unit_id for unit in self.plan.units if not self._is_done(unit)}
         anew = {unit.threat for unit in self.plan.units if unit.task == "attack" and unit.unit_id in undone}
         return [
@@ -153,7 +153,7 @@ class _Session(NamedTuple):
         ]
 
     def _is_done(self, unit: Unit) -> bool:
-        """Whether a sound result is there; a damaged one is set aside."""
+        """Whether an intact result exists; a damaged one is set aside."""
         path = self.folder.result(unit)
         if self.folder.error(unit.unit_id).exists() or not path.exists():
             return False
@@ -172,10 +172,10 @@ class _Session(NamedTuple):
                 count.add(outcome)
 
     def _stages(self, units: Sequence[Unit]) -> Iterator[list[Unit]]:
-        """The units in stages, each of which needs what those before it found."""
+        """Yield the units in stages, each of which needs the results of the stages before it."""
         yield [unit for unit in units if unit.task == "clean"]
         yield [unit for unit in units if unit.task in ("checks", "attack") and not unit.look]
-        # From the first look on, also where its units are done: a run that is resumed decides as it would have before.
+        # Starts at the first look even if its units are done, so that a resumed run makes the same decisions.
         waiting = [unit for unit in self.plan.units if unit.look]
         undone = {unit.unit_id for unit in units}
         for look in sorted({unit.look for unit in waiting}):
@@ -199,7 +199,7 @@ class _Session(NamedTuple):
         fooled = Fooled(self.folder, self.plan.units)
 
         def prepare(unit: Unit) -> Job:
-            """What a unit needs of those before it goes with it, so that no worker has to see the folder."""
+            """Pack the earlier results that a unit needs, so that no worker has to see the folder."""
             if not unit.has_rows:
                 return Job(unit)
             logits = read_clean(self.folder, clean[unit.model, unit.dataset], unit.samples)

@@ -1,8 +1,8 @@
-"""Places for worker processes: each holds one process, gives it one unit at a time, and replaces it when it fails.
+"""Slots for worker processes: each holds one process, gives it one unit at a time, and replaces it when it fails.
 
-The processes are pebble's. It keeps the time limit of a task by killing its process, which the executors of the
-standard library and loky do not, and which loses every other open task there if a process dies. A pool of one process
-for each place is needed because a process that is killed while it sends a large result stops all others of its pool.
+The processes are managed by pebble, which enforces a task's time limit by killing its process. The executors of the
+standard library and loky have no time limit, and lose every other open task if a process dies. Each slot needs a pool
+of its own because a process that is killed while it sends a large result blocks all others in its pool.
 """
 
 import os
@@ -24,28 +24,28 @@ from advbench.records.record import Reason
 ATTEMPTS = 3
 """Number of attempts at a unit whose process dies."""
 START_SECONDS = 120
-"""Seconds allowed for the start of a process, beside the time limit of its unit."""
+"""Seconds allowed for starting a process, in addition to the time limit of its unit."""
 
 
 class Outcome(NamedTuple):
-    """How a unit went in a worker process."""
+    """Outcome of a unit in a worker process."""
 
     done: Done | None
-    """The result; None if there is none."""
+    """Result of the unit; None if there is none."""
     reason: Reason | None = None
     """Kind of failure."""
     error: str = ""
-    """Why there is no result."""
+    """Reason for the missing result."""
     attempts: int = 1
     """Number of attempts."""
 
 
 class Slot:
-    """A worker process, or the place for one.
+    """A slot for a worker process.
 
     Args:
-        setup: The run that it works for.
-        time_limit: Seconds for a unit.
+        setup: Setup of the run that it works for.
+        time_limit: Seconds per unit.
     """
 
     def __init__(self, setup: Setup, time_limit: float) -> None:
@@ -55,10 +55,10 @@ class Slot:
         self._closed = False
 
     def do(self, job: Job) -> Outcome:
-        """Have the process do a unit; a new one tries again if it dies.
+        """Have the process run a unit; if it dies, a new process tries again.
 
-        A process that is killed from outside may have been so for its use of memory. The last attempt attacks half as
-        many images together.
+        A process that is killed from outside may have used too much memory, so the last attempt attacks half as many
+        images together.
         """
         code = 0
         for attempt in range(1, ATTEMPTS + 1):
@@ -81,7 +81,7 @@ class Slot:
         return Outcome(None, Reason.CRASHED, f"its process ended with code {code}, {ATTEMPTS} times", ATTEMPTS)
 
     def call(self, function: Callable[..., Answer], args: tuple[Any, ...], seconds: float) -> Answer:
-        """Have the process call a function; any failure is in the answer."""
+        """Have the process call a function; failures are reported in the answer."""
         try:
             return self._ask(function, args, seconds)
         except TimeoutError:
@@ -92,12 +92,12 @@ class Slot:
             return Answer(None, f"its process ended: {error}")
 
     def _ask(self, function: Callable[..., Answer], args: tuple[Any, ...], seconds: float) -> Answer:
-        """Have the process call a function and wait for the answer, whose way back may be cut off too.
+        """Have the process call a function and wait for the answer; its transfer counts towards the time limit.
 
         Raises:
             ProcessExpired: The process died.
             TimeoutError: It took too long.
-            CancelledError: The place was closed.
+            CancelledError: The slot was closed.
         """
         with self._lock:
             if self._closed:
@@ -113,7 +113,7 @@ class Slot:
         return answer
 
     def _drop(self) -> None:
-        """End the process, also in the middle of a unit."""
+        """End the process, even in the middle of a unit."""
         with self._lock:
             pool, self._pool = self._pool, None
         if pool is not None:
@@ -127,20 +127,20 @@ class Slot:
 
     @property
     def closed(self) -> bool:
-        """Whether it takes no more units."""
+        """Whether it accepts no more units."""
         return self._closed
 
 
 def too_long(seconds: float) -> str:
-    """The error of a unit that was ended at its time limit."""
+    """The error message of a unit that was ended at its time limit."""
     return f"it took longer than the time limit of {seconds:g} seconds"
 
 
 class _Process(SpawnProcess):
-    """A process that is started without the script of the run.
+    """A process that is started without the caller's script.
 
-    `multiprocessing` would import that script in the new process, and one that is not guarded by
-    `if __name__ == "__main__"` would begin its run there once more. Nothing that a worker does is in it.
+    `multiprocessing` would import that script in the new process, and a script without an
+    `if __name__ == "__main__"` guard would start its run again there. Workers need nothing from it.
     """
 
     @staticmethod
@@ -150,7 +150,7 @@ class _Process(SpawnProcess):
 
 
 class _Fresh(SpawnContext):
-    """Starts new interpreters, without the script of the run."""
+    """Starts new interpreters without the caller's script."""
 
     Process = _Process
 
@@ -160,7 +160,7 @@ _starting = threading.Lock()
 
 @contextmanager
 def _no_script() -> Iterator[None]:
-    """Let `multiprocessing` believe that the run was typed in."""
+    """Make `multiprocessing` believe that the session is interactive."""
     main: dict[str, Any] = vars(sys.modules["__main__"])
     held: dict[str, Any] = {name: main.pop(name) for name in ("__file__", "__spec__") if name in main}
     main["__spec__"] = None
@@ -174,8 +174,8 @@ def _no_script() -> Iterator[None]:
 def _one_thread() -> Iterator[None]:
     """Start processes that compute on one thread.
 
-    Several that wait for each other's cores make everything slower, and results depend on their number. Libraries read
-    these when they are imported.
+    Threads that compete for cores slow everything down, and results depend on their number. Libraries read these
+    variables when they are imported.
     """
     names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
     held = {name: os.environ[name] for name in names if name in os.environ}
@@ -190,7 +190,7 @@ def _one_thread() -> Iterator[None]:
 
 @contextmanager
 def _deaf() -> Iterator[None]:
-    """Start processes to which Ctrl-C says nothing: it reaches the run, which ends its workers itself."""
+    """Start processes that ignore Ctrl-C: it reaches the run, which ends its workers itself."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return

@@ -1,4 +1,4 @@
-"""Do one unit of work: predict, check or attack, and return the file with its result."""
+"""Runs one unit of work: predict, check, attack or prove, and return the file with its result."""
 
 import json
 from collections.abc import Iterator
@@ -40,10 +40,10 @@ CLEAN_BATCH = 32
 
 
 def do(job: Job, context: TaskContext) -> Done:
-    """Do a unit of work. The result depends on the job alone, whatever was done before in this process.
+    """Run a unit of work. The result depends only on the job, whatever was done before in this process.
 
     Args:
-        job: The unit, with what it needs of earlier ones.
+        job: The unit, with the earlier results that it needs.
         context: The run that it belongs to.
 
     Raises:
@@ -67,9 +67,9 @@ def do(job: Job, context: TaskContext) -> Done:
 
 @contextmanager
 def _seeded(seed: int, device: torch.device) -> Iterator[None]:
-    """Seed torch's generators, and leave them as they were.
+    """Seed torch's generators, and restore their states afterwards.
 
-    On the CPU those of GPUs are left alone: to look for GPUs takes longer than the rest of what a unit costs.
+    On the CPU those of GPUs are left alone: looking for GPUs takes longer than the rest of a unit's overhead.
     """
     gpus = list(range(torch.cuda.device_count())) if device.type == "cuda" else []
     with torch.random.fork_rng(devices=gpus):
@@ -83,7 +83,7 @@ def _seeded(seed: int, device: torch.device) -> Iterator[None]:
 def _predict(unit: Unit, context: TaskContext) -> Done:
     model = context.resources.judged(unit.model, unit.dataset)
     logits, numbers, unreadable, cuts = [torch.empty(0, model.num_classes)], list[int](), 0, list[int]()
-    for part in _parts(unit, CLEAN_BATCH):  # the images of a whole unit would take much memory
+    for part in _parts(unit, CLEAN_BATCH):  # the images of a whole unit would take too much memory
         images = context.resources.images(part)
         unreadable += len(images.unreadable)
         numbers += [part.samples[row] for row in images.rows]
@@ -95,7 +95,7 @@ def _predict(unit: Unit, context: TaskContext) -> Done:
 
 
 def _parts(unit: Unit, size: int) -> Iterator[Unit]:
-    """The unit cut into units of at most this many images."""
+    """Divide a unit into units of at most this many images."""
     for start in range(0, len(unit.samples), size):
         part = slice(start, start + size)
         yield replace(unit, samples=unit.samples[part], sample_ids=unit.sample_ids[part])
@@ -124,7 +124,7 @@ def _attack(unit: Unit, context: TaskContext, clean: CleanLogits, most: int) -> 
 
 
 def _equipped(unit: Unit, context: TaskContext, x: Tensor) -> Attack:
-    """The attack of a unit, with images of its data set to start from, or to be fitted to, if it needs any."""
+    """The attack of a unit, with images of its data set to start from or to fit to, if it needs any."""
     attack = make_attack(unit.attack, unit.norm, json.loads(unit.params))
     numbers = context.starts[unit.model, unit.dataset]
     if takes_fit(attack):
@@ -136,7 +136,7 @@ def _equipped(unit: Unit, context: TaskContext, x: Tensor) -> Attack:
 
 
 def check_result(content: bytes, unit: Unit) -> None:
-    """Check that a file holds the result of a unit.
+    """Check that a file contains the result of a unit.
 
     Raises:
         ValueError: It was truncated or changed, or belongs to another unit or version.

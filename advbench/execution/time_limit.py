@@ -15,7 +15,7 @@ class OutOfTime(BaseException):
 def time_limit(seconds: float) -> Iterator[None]:
     """Raise :class:`OutOfTime` in the code of this context after a number of seconds.
 
-    The limit is kept where the system has timers and this is the main thread; elsewhere there is none.
+    The limit is enforced only if the system has timers and this is the main thread.
 
     Example:
         >>> with time_limit(60):

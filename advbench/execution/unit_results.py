@@ -1,4 +1,4 @@
-"""What a unit of work starts from and what it leaves: its run, its images' logits, its rows and its files."""
+"""Inputs and outputs of a unit of work: its run, the logits of its images, its rows and its files."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
@@ -26,7 +26,7 @@ from advbench.records.unit import FORMAT, Unit
 from attacks import Attack, Model
 
 _FIRST = 5
-"""Number of top classes that a row keeps; more if the goal involves more."""
+"""Number of top classes kept in a row; more if the goal involves more."""
 
 
 class Done(NamedTuple):
@@ -39,16 +39,16 @@ class Done(NamedTuple):
     unknown: int = 0
     """Number of images whose outcome is unknown."""
     batch: int | None = None
-    """Number of images that fitted into memory together; None where all of the unit did."""
+    """Number of images that fitted into memory together; None if the whole unit did."""
 
 
 class Job(NamedTuple):
-    """A unit of work as it is handed to a worker."""
+    """A unit of work as handed to a worker."""
 
     unit: Unit
     """The unit of work to do."""
     clean: CleanLogits | None = None
-    """The logits of its clean images; None for units that do not need them."""
+    """Logits of its clean images; None for units that do not need them."""
     fooled: frozenset[str] = frozenset()
     """Ids of the images that are wrong when clean or that an attack fooled; only proofs need them."""
     most: int | None = None
@@ -63,7 +63,7 @@ class TaskContext(NamedTuple):
     run_id: str
     """Id of the run."""
     resources: Resources
-    """Models and images, loaded when they are needed."""
+    """Models and images, loaded on demand."""
     models: Mapping[str, str]
     """Label of each model -> its digest when the run was planned."""
     starts: Mapping[tuple[str, str], tuple[int, ...]]
@@ -78,15 +78,15 @@ def set_up(
     x: Tensor | None = None,
     on_cut: Callable[[int], None] = lambda size: None,
 ) -> BatchAttack:
-    """An attack, or a proof in its place, on the images of a unit.
+    """Set up an attack, or a proof in its place, on the images of a unit.
 
     Args:
-        unit: The unit to do.
+        unit: The unit to run.
         context: The run that it belongs to.
-        attack: Made for the unit's norm.
-        x: Images (N, C, H, W), for which the model is given to the attack in the unit's form, or the unit's surrogate
-            in its place; None: the attack is given the model as it is judged.
-        on_cut: Called with the smaller number of images each time memory does not suffice.
+        attack: Attack made for the unit's norm.
+        x: Images (N, C, H, W); the attack then gets the model in the unit's form, or the unit's surrogate. None: the
+            attack gets the model as it is judged.
+        on_cut: Called with the smaller number of images each time a batch is halved for lack of memory.
     """
     judged, goal = context.resources.judged(unit.model, unit.dataset), parse_goal(unit.goal)
     mask = context.suite.data(unit.dataset).mask
@@ -109,13 +109,13 @@ def set_up(
 
 
 def made_on(unit: Unit, context: TaskContext) -> list[str]:
-    """Labels of the models that the attack of a unit is made on, in place of the model itself."""
+    """Labels of the models that a unit's attack runs on instead of the model itself."""
     label = unit.surrogate
     return [] if label is None else [each.label for each in context.suite.surrogate(label).models]
 
 
 def logits_of(unit: Unit, images: UnitImages, clean: CleanLogits) -> Tensor:
-    """The clean logits of the images that can be read (n, classes).
+    """Clean logits of the readable images (n, classes).
 
     Raises:
         UserError: There are none for one of them.
@@ -128,21 +128,21 @@ def logits_of(unit: Unit, images: UnitImages, clean: CleanLogits) -> Tensor:
 
 
 class Attacked(NamedTuple):
-    """The images of a unit with what was found."""
+    """The images of a unit with the results of the attack."""
 
     images: UnitImages
-    """Those that can be read."""
+    """The images that can be read."""
     results: Sequence[ImageResult]
-    """Their results, in their order."""
+    """Results of these images, in the same order."""
     records: Mapping[int, Record]
-    """Place of every image in the unit -> its row, those included that could not be read."""
+    """Position of every image in the unit -> its row, including unreadable images."""
 
 
 class _Found(NamedTuple):
     """An image of a unit for which the attack returned a valid candidate."""
 
     row: int
-    """Its place in the unit."""
+    """Position of the image in the unit."""
     x: Tensor
     """The clean image (C, H, W)."""
     clean: Tensor
@@ -152,20 +152,20 @@ class _Found(NamedTuple):
 
 
 def _found(images: UnitImages, results: Sequence[ImageResult]) -> Iterator[_Found]:
-    """The images of a unit with a valid candidate, in their order."""
+    """Yield the images of a unit with a valid candidate, in their order."""
     for row, x, result in zip(images.rows, images.x, results, strict=True):
         if result.candidate is not None and result.clean is not None:
             yield _Found(row, x, result.clean, result.candidate)
 
 
 def finished(unit: Unit, context: TaskContext, attacked: Attacked, cuts: Sequence[int] = ()) -> Done:
-    """The files of a unit that attacked or proved its images.
+    """Create the files of a unit that attacked or proved its images.
 
     Args:
         unit: The unit that is done.
         context: The run that it belongs to.
-        attacked: Its images with what was found.
-        cuts: Numbers of images that fitted into memory together, where not all did.
+        attacked: Its images with their results.
+        cuts: Numbers of images that fitted into memory together, if not all did.
     """
     ordered = [attacked.records[row] for row in range(len(unit.samples))]
     found, files = list(_found(attacked.images, attacked.results)), None
@@ -201,7 +201,7 @@ def _kept(unit: Unit, found: list[_Found]) -> bytes | None:
 
 
 def unreadable_records(unit: Unit, context: TaskContext, why: Mapping[int, str]) -> dict[int, Record]:
-    """The records of the images of a unit that could not be read, by row."""
+    """Records of the unreadable images of a unit, by row."""
     samples = context.resources.samples(unit)
     own = [samples[row] for row in why]
     said = [f"{samples[row].sample_name}: {each}" for row, each in why.items()]
@@ -215,7 +215,7 @@ def lost_shard(unit: Unit, context: TaskContext, reason: Reason, why: str) -> by
         unit: The unit that failed.
         context: The run that it belongs to.
         reason: The kind of failure.
-        why: A sentence that explains it.
+        why: The explanation, a sentence.
     """
     samples = context.resources.samples(unit)
     said = [failure(sample.sample_name, unit.attack, why) for sample in samples]
@@ -225,7 +225,7 @@ def lost_shard(unit: Unit, context: TaskContext, reason: Reason, why: str) -> by
 def _unattacked(
     unit: Unit, context: TaskContext, samples: list[Sample], reason: Reason, why: list[str]
 ) -> list[Record]:
-    """The records of images that were not attacked; those for which the goal has no meaning are left out."""
+    """Records of images that were not attacked; those for which the goal has no meaning are marked as left out."""
     model = context.resources.judged(unit.model, unit.dataset)
     aside = labelled_pointless(goal_maker(parse_goal(unit.goal), model), samples, model.num_classes)
     return unattacked(_provenance(unit, context, model), samples, reason, why, aside)
@@ -241,7 +241,7 @@ def _provenance(unit: Unit, context: TaskContext, model: Classifier) -> Provenan
 
 
 def as_tensors(unit: Unit, tensors: dict[str, Tensor]) -> bytes:
-    """Tensors as a sealed safetensors file."""
+    """Serialise tensors as a sealed safetensors file."""
     # a single entry: safetensors writes several in arbitrary order
     metadata = {"advbench": f"unit {unit.unit_id}, format {FORMAT}, {BLANK}"}
     return sealed(safetensors.numpy.save({name: t.cpu().contiguous().numpy() for name, t in tensors.items()}, metadata))

@@ -1,4 +1,4 @@
-"""Verify a run that somebody hands over: are its files intact, and do its adversarial images do what its rows say?"""
+"""Verifies a run received from somebody else: are its files intact, and do its adversarial images match its rows?"""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -33,7 +33,7 @@ from attacks import NORMS, Masked, Norm
 BATCH = 16
 """Number of images predicted together."""
 RELATIVE, ABSOLUTE = 1e-4, 1e-6
-"""Tolerance of sizes: another machine adds in another order."""
+"""Tolerance for sizes: another machine may add in a different order."""
 
 
 class Verification(NamedTuple):
@@ -53,10 +53,10 @@ def verify(folder: str | Path, plugins: tuple[str, ...] = (), *, allow_code: boo
     Args:
         folder: Folder of the run.
         plugins: Plugin modules, as for :func:`advbench.execution.runner.run`.
-        allow_code: Whether the code of models of one's own may be run: the folder may come from a stranger.
+        allow_code: Whether the code of the user's own models may be run: the folder may come from a stranger.
 
     Raises:
-        UserError: The folder is not that of a run, or a model cannot be loaded, or would run code without permission.
+        UserError: The folder is not that of a run, or a model cannot be loaded or would run code without permission.
     """
     load_plugins(plugins)
     run = read_run(folder)
@@ -97,7 +97,7 @@ def _candidates(rows: Any) -> int:
 
 
 def _refuse_strays(run: StoredRun) -> None:
-    """Refuse a plan with models or data sets that the manifest's suite does not have: one of the two was edited."""
+    """Reject a plan with models or data sets that the manifest's suite does not have: one of the files was edited."""
     for kind, specs in (("model", run.suite.every_model), ("dataset", run.suite.datasets)):
         if strays := {getattr(unit, kind) for unit in run.plan} - {spec.label for spec in specs}:
             files = RunFolder(run.folder)
@@ -106,7 +106,7 @@ def _refuse_strays(run: StoredRun) -> None:
 
 
 def _norm_of(unit: Unit, data: DatasetSpec, x: torch.Tensor) -> Norm:
-    """The norm of a unit, with its mask; saliencies are not made again, since they may differ in rounding."""
+    """The norm of a unit, with its mask; saliency masks are not recomputed, since rounding may change them."""
     norm, mask = NORMS[unit.norm](), None if data.mask is None else parse_mask(data.mask)
     return norm if mask is None or mask.per_image else Masked(norm, shared_mask(mask, x))
 
@@ -114,7 +114,7 @@ def _norm_of(unit: Unit, data: DatasetSpec, x: torch.Tensor) -> Norm:
 def _differences(
     unit: Unit, model: Classifier, tensors: Mapping[str, torch.Tensor], rows: Any, norm: Norm
 ) -> Iterator[str]:
-    """Where the images of a unit do not do what its rows say."""
+    """Describe where the images of a unit do not match its rows."""
     make_goal = goal_maker(parse_goal(unit.goal), model)
     for places in torch.arange(len(tensors["rows"])).split(BATCH):  # type: ignore[no-untyped-call]
         x, x_adv = tensors["x"][places], tensors["x_adv"][places]
@@ -128,7 +128,7 @@ def _differences(
         for i, record in enumerate(records):
             what = f"unit {unit.unit_id}, {record['sample_name']}"
             if sample_id(x[i]) != content_of(str(record["sample_id"])):
-                yield f"{what}: the clean image beside it is another one"
+                yield f"{what}: the clean image stored with it is a different one"
             told = _listed(record[column]) if model.several else _whole(record[column])
             if answers[i] != told or bool(found.met[i]) != record["met"]:
                 noun = "labels" if model.several else "class"
@@ -139,12 +139,12 @@ def _differences(
 
 
 def _whole(value: Any) -> int | None:
-    """A class of a row; None where there is none."""
+    """The class in a row; None if there is none."""
     return None if pd.isna(value) else int(value)
 
 
 def _listed(value: Any) -> tuple[int, ...] | None:
-    """The labels of a row; None where there are none."""
+    """The labels in a row; None if there are none."""
     return tuple(map(int, value)) if isinstance(value, list | tuple | np.ndarray) else None
 
 

@@ -1,7 +1,6 @@
-"""The side of a worker process: it is set up once, and then does one unit after the other.
+"""The worker process's side: it is set up once, and then runs one unit after another.
 
-It receives nothing but names, numbers and logits, loads models and images itself, and checks that they are those of
-the plan.
+It receives only names, numbers and logits, loads models and images itself, and checks that they match the plan.
 """
 
 import os
@@ -22,10 +21,10 @@ from advbench.planning.resources import Resources
 
 
 class Setup(NamedTuple):
-    """Everything that a worker needs to know of a run, as plain values."""
+    """Everything that a worker needs to know about a run, as plain values."""
 
     suite: dict[str, Any]
-    """The suite, as JSON would have it."""
+    """The suite in JSON form."""
     run_id: str
     """Id of the run."""
     models: dict[str, str]
@@ -33,34 +32,34 @@ class Setup(NamedTuple):
     starts: dict[tuple[str, str], tuple[int, ...]]
     """Model and data set -> numbers of the images from which attacks may start."""
     plugins: tuple[str, ...]
-    """Modules with models, attacks and data sets of the user's."""
+    """User modules with models, attacks and data sets."""
     code: SentCode | None = None
-    """Files of the user's own for a worker on another machine; None: it is on the same one."""
+    """The user's files for a worker on another machine; None: it is on the same one."""
 
 
 class Answer(NamedTuple):
-    """What a worker returns: no exception, since one of somebody else's classes might not survive the way back."""
+    """A worker's answer; failures are text, since exceptions of third-party classes may not survive pickling."""
 
     done: Done | None
-    """The result; None if the unit failed."""
+    """Result of the unit; None if it failed."""
     error: str = ""
     """Why it failed."""
 
 
 def setup_of(context: TaskContext, plugins: Iterable[str], device: str | None = None) -> Setup:
-    """What a worker needs to know to make the same context.
+    """Describe a context so that a worker can recreate it.
 
     Args:
         context: Context of the run.
         plugins: Names of the modules that were loaded.
-        device: Where the worker computes; None: where the suite says.
+        device: Device of the worker; None: the suite's device.
     """
     suite = context.suite.model_dump(mode="json") | ({} if device is None else {"device": device})
     return Setup(suite, context.run_id, dict(context.models), dict(context.starts), tuple(plugins))
 
 
 def context_of(setup: Setup) -> TaskContext:
-    """The context that :func:`setup_of` described.
+    """Recreate the context that :func:`setup_of` described.
 
     Raises:
         UserError: A plugin cannot be loaded.
@@ -77,15 +76,15 @@ _context: TaskContext | None = None
 
 
 def begin(setup: Setup, run: int) -> None:
-    """Get ready to work for a run; called once in each new process.
+    """Prepare the process for a run; called once in each new process.
 
     Args:
         setup: The run that it will work for.
-        run: Id of the process that the run is in; the worker ends when that process does.
+        run: Id of the run's process; the worker ends when that process does.
     """
     global _setup
     _setup = setup
-    os.dup2(2, 1)  # what a library prints must not get between the lines of the run
+    os.dup2(2, 1)  # output of libraries must not mix with the output of the run
     torch.set_num_threads(1)
     threading.Thread(target=_end_with, args=(run,), daemon=True).start()
 
@@ -97,23 +96,23 @@ def _end_with(parent: int) -> None:
 
 
 def work(job: Job) -> Answer:
-    """Do a unit of work; any mistake is returned."""
+    """Run a unit of work; errors are returned, not raised."""
     global _context
     try:
         _context = _context or context_of(_setup)
         return Answer(do(job, _context))
-    except Exception as error:  # it is for the run to say what is to be done about it
+    except Exception as error:  # the run decides how to handle it
         return Answer(None, f"{type(error).__name__}: {error}")
 
 
 def examine() -> Answer:
-    """Look whether all models and images of the run are here, and are those that it was planned with."""
+    """Check that all models and images of the run are available, and are those that it was planned with."""
     global _context
     try:
         _context = _context or context_of(_setup)
         for label, digest in _setup.models.items():
             if _context.resources.digest(label) != digest:
-                return Answer(None, f"its model {label} is another one")
+                return Answer(None, f"its model {label} is a different one")
         for model, dataset in _setup.starts:
             _context.resources.matched(model, dataset)
     except Exception as error:

@@ -1,8 +1,9 @@
 """Generate the file of facts about the attacks: `python -m advbench.maintenance.attack_facts`.
 
-The command also counts the passes that the attacks of the library take, and adds new ones to the suite `full`. The
-table of attacks, their listing, and the checks of finished runs must not wait for torch, so they read a copy; a test
-compares the two. Where the copy cannot be read, as after a conflict, put `{}` in its place first.
+The command also counts the passes of the library's attacks, and adds new attacks to the suite `full`. The table of
+attacks, their listing, and the checks of finished runs must not wait for torch, so they read a stored copy of the
+facts; a test checks that it is current. If the copy cannot be read, for example after a conflict, replace it by `{}`
+first.
 """
 
 import ast
@@ -31,12 +32,12 @@ from attacks.foolbox.run import load
 from attacks.universal.stored import StoredUniversal
 
 FULL = Path(str(files("advbench.config"))) / "suites" / "full.toml"
-"""The suite of every attack; this command adds those that are new."""
+"""The suite with every attack, to which this command adds new ones."""
 NOISE = "noise"
 
 
 def facts() -> dict[str, dict[str, Any]]:
-    """Name, as in `advbench attacks NAME` -> what makes the attack, what it can do, asks for, needs and gets wrong."""
+    """Name, as in `advbench attacks NAME` -> the attack's constructor, abilities, access, requirements and limits."""
     found = {name: own(attack) for name, attack in ATTACKS.items()}
     found["universal"] = own(StoredUniversal) | {"source": "a file"}
     found |= {f"corruption/{name}": _corruption(name) for name in CORRUPTIONS}
@@ -44,16 +45,16 @@ def facts() -> dict[str, dict[str, Any]]:
 
 
 def costs() -> dict[str, list[float]]:
-    """Name of an attack of the library -> forward and backward passes on an image that it cannot fool."""
+    """Name of a library attack -> forward and backward passes on an image that it cannot fool."""
     counted = {name: count_passes(name, own(attack)["norms"][0], "{}", ANY[0]) for name, attack in ATTACKS.items()}
     return {name: [passes.forwards, passes.backwards] for name, passes in counted.items()}
 
 
 def own(attack: Any) -> dict[str, Any]:
-    """The facts of an attack of the library.
+    """The facts of a library attack.
 
     Args:
-        attack: Its class. Its summary is the first line of its module.
+        attack: Class of the attack. Its summary is the first line of its module.
 
     Example:
         >>> from attacks import Square
@@ -102,7 +103,7 @@ def _foolbox(row: Row) -> dict[str, Any]:
 
 
 def _corruption(name: str) -> dict[str, Any]:
-    """The facts of a corruption; its summary is the beginning of its function's docstring."""
+    """The facts of a corruption; its summary is the start of its function's docstring."""
     told = re.split(r"[;:.]", inspect.getdoc(CHANGES[name]) or "")[0]
     return own(Corruption) | {
         "arguments": [name],
@@ -113,10 +114,10 @@ def _corruption(name: str) -> dict[str, Any]:
 
 
 def parameters(attack: Any) -> list[dict[str, Any]]:
-    """The fields of an attack of the library that can be written as text, in its order.
+    """The fields of a library attack that can be written as text, in order.
 
     Args:
-        attack: Its class, a dataclass.
+        attack: Class of the attack, a dataclass.
 
     Example:
         >>> from attacks import Noise
@@ -127,7 +128,7 @@ def parameters(attack: Any) -> list[dict[str, Any]]:
     return [
         _parameter(field.name, field.default, meanings[field.name])
         for field in dataclasses.fields(attack)
-        # no text can give images, nor a norm or an attack inside this one
+        # images, norms and inner attacks cannot be given as text
         if field.init and isinstance(field.default, bool | int | float | str | None) and "Tensor" not in str(field.type)
     ]
 
@@ -137,7 +138,7 @@ def _parameter(name: str, default: object, meaning: str) -> dict[str, Any]:
 
 
 def _meanings(attack: Any) -> dict[str, str]:
-    """The docstring of each field, as it reads in a terminal; Python itself does not keep them."""
+    """The docstring of each field, as shown in a terminal; Python itself does not keep them."""
     (body,) = (node.body for node in ast.parse(inspect.getsource(attack)).body if isinstance(node, ast.ClassDef))
     found = {}
     for node, after in itertools.pairwise(body):
@@ -148,15 +149,15 @@ def _meanings(attack: Any) -> dict[str, str]:
 
 
 def with_every_attack(suite: str) -> str:
-    """The text of the suite `full` with the attacks of the library that it lacks, as they are by default.
+    """The text of the suite `full`, with missing library attacks added with their defaults.
 
     Args:
-        suite: Its text until now.
+        suite: Current text of the suite.
 
     Raises:
-        ValueError: The list of attacks is not where it was.
+        ValueError: The list of attacks is not at its expected place.
     """
-    wanted = [name for name in ATTACKS if name != NOISE]  # which every run has beside the others
+    wanted = [name for name in ATTACKS if name != NOISE]  # which is part of every run
     missing = [name for name in wanted if f'"{name}"' not in suite]
     before, mark, after = suite.partition("    # Foolbox's")
     if not mark:

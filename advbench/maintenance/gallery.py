@@ -1,7 +1,7 @@
-"""Make the pictures of the guide's gallery: `python -m advbench.maintenance.gallery`.
+"""Creates the pictures of the guide's gallery: `python -m advbench.maintenance.gallery`.
 
-What they are made of comes along with the package or with Foolbox, so that anybody can make them again; the page has
-the command for each. It takes some minutes.
+They use only data that ships with the package or with Foolbox, so anybody can recreate them; the page shows the command
+for each. This takes a few minutes.
 """
 
 import io
@@ -31,9 +31,9 @@ from advbench.report.html.figures import curves
 
 MODEL = "efficientnet_lite0"
 EAGLE, STRAWBERRIES = 17, 4
-"""Numbers of two of the photographs that Foolbox carries."""
+"""Numbers of two of the photographs that ship with Foolbox."""
 WIDTH, QUALITY = 800, 70
-"""Width in pixels and quality of the pictures, which are WebP files."""
+"""Width in pixels and quality of the pictures, stored as WebP files."""
 SUITE = {
     "name": "both-sides",
     "models": "mlp_mnist",
@@ -125,11 +125,11 @@ PICTURES: Mapping[str, Callable[[Path], bytes]] = MappingProxyType(
         "both-sides.svg": _both_sides,
     }
 )
-"""File of the gallery -> what makes its content, given an empty folder."""
+"""File of the gallery -> function that creates its content, given an empty folder."""
 
 
 def small(png: bytes) -> bytes:
-    """A picture as a small WebP file.
+    """Convert a picture to a small WebP file.
 
     Args:
         png: Picture of any size, in a format that Pillow reads.
@@ -145,7 +145,7 @@ def small(png: bytes) -> bytes:
 @click.command()
 @click.argument("names", nargs=-1, metavar="[FILE]...")
 def main(names: tuple[str, ...]) -> None:
-    """Make the pictures of the gallery, or those that are named."""
+    """Create the pictures of the gallery, or only the named ones."""
     for name in names or PICTURES:
         with tempfile.TemporaryDirectory() as folder:
             content = PICTURES[name](Path(folder) / "result")

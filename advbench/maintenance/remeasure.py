@@ -1,7 +1,7 @@
-"""Repeat the measurements on the cards of the zoo, as when attacks have become stronger.
+"""Repeats the measurements on the cards of the zoo, for example after attacks have become stronger.
 
 `python -m advbench.maintenance.remeasure [NAME...]` loads the published weights, measures them on the test set, and
-renews the cards in `advbench/models/zoo/`; then `python -m advbench.maintenance.zoo_report` writes the table anew.
+updates the cards in `advbench/models/zoo/`; then `python -m advbench.maintenance.zoo_report` rewrites the table.
 """
 
 import json
@@ -22,19 +22,19 @@ from advbench.training.recipes import RECIPES, ForestRecipe
 
 
 def renewed(name: str, card: dict[str, Any], data_root: Path, attacked: int) -> dict[str, Any]:
-    """A card with what is measured today.
+    """A card with current measurements.
 
     Args:
         name: One of `advbench.catalog.zoo.ZOO`, with weights in the package.
-        card: Card as it is now.
+        card: Current card of the model.
         data_root: Root folder of the data sets.
-        attacked: Number of test images to attack; 0 leaves the accuracy under attack as it was.
+        attacked: Number of test images to attack; 0 leaves the accuracy under attack unchanged.
 
     Returns:
-        The card with other measurements; all else is left as it was.
+        The card with new measurements and everything else unchanged.
 
     Raises:
-        UserError: The test set or the weights are not there, or the card was measured on another test set.
+        UserError: The test set or the weights are missing, or the card was measured on another test set.
     """
     data = DATA[ZOO[name].data]
     test = load_split(ZOO[name].data, data_root, "test")
@@ -43,7 +43,7 @@ def renewed(name: str, card: dict[str, Any], data_root: Path, attacked: int) -> 
         raise UserError(
             f"{name} was tested on {before[1]:,} images of {before[0]}, and {data_root} has {len(test.y):,} of "
             f"{test.source}",
-            hint="name the folder of the other ones: --data-root FOLDER",
+            hint="name the folder with the card's test set: --data-root FOLDER",
         )
     recipe, model = RECIPES[name], load_model(name)
     found = measured(model, test, data.eps, attacked=attacked, gradients=not isinstance(recipe, ForestRecipe))
@@ -60,7 +60,7 @@ def renewed(name: str, card: dict[str, Any], data_root: Path, attacked: int) -> 
 @click.option("--data-root", type=click.Path(path_type=Path), default="data", show_default=True, metavar="FOLDER")
 @click.option("--attacked", type=click.IntRange(min=0), default=1000, show_default=True, help="Test images to attack.")
 def main(names: tuple[str, ...], data_root: Path, attacked: int) -> None:
-    """Renew the cards of the models NAME, or of all whose weights are in the package."""
+    """Update the cards of the models NAME, or of all models with weights in the package."""
     for name in names or [name for name in ZOO if read_card(name).get("weights_sha256")]:
         try:
             card = renewed(name, read_card(name), data_root, attacked)

@@ -1,6 +1,6 @@
-"""Write down the ids of MNIST's training images, by which a run tells that a model of the zoo has learnt an image.
+"""Records the ids of MNIST's training images, so that a run can tell if a zoo model was trained on an image.
 
-`python -m advbench.maintenance.trained_on DATA_ROOT`, the folder that `advbench train --data-root` takes.
+Run `python -m advbench.maintenance.trained_on DATA_ROOT`, with the folder that `advbench train --data-root` takes.
 """
 
 from pathlib import Path

@@ -1,7 +1,7 @@
-"""Publish what was trained: weights and cards into the package, and the table of claims beside measurements.
+"""Publishes trained models: copies weights and cards into the package, and writes the table of claims and results.
 
-`python -m advbench.maintenance.zoo_report [FOLDER]` takes the trainings in FOLDER (`trained`, where `advbench train`
-puts them) and writes `advbench/models/zoo/` and `reports/zoo/`. Models that are not in FOLDER keep the card they have.
+`python -m advbench.maintenance.zoo_report [FOLDER]` reads the trained models in FOLDER (`trained`, where `advbench
+train` puts them) and writes `advbench/models/zoo/` and `reports/zoo/`. Models that are not in FOLDER keep their card.
 """
 
 import json
@@ -15,21 +15,21 @@ from advbench.records.storage.atomic import write_atomic
 from advbench.report.wording import describe_score
 
 LARGEST = 5_000_000
-"""Size of the largest weights that are shipped, bytes."""
+"""Largest size of weights that are shipped, bytes."""
 
 _REPORT = Path("reports/zoo")
 
-# Accuracy of the first stands to that of the second as the claim says.
+# The first model's accuracy relates to the second's as claimed.
 _RELATIONS = {
     "lenet_scrambled": ("<", "lenet"),
     "mlp_scrambled": ("=", "mlp_mnist"),
     "cifar10_vgg2": (">", "cifar10_vgg1"),
     "cifar10_vgg3": (">", "cifar10_vgg2"),
 }
-# Robust accuracy and clean accuracy that are asked for.
+# Required robust accuracy and clean accuracy.
 _BARS = {"mnist_convnet_robust": (0.9, 0.0), "cifar10_resnet_robust": (0.3, 0.65)}
 
-# Class, and the precision that is claimed for it.
+# Class, and the precision claimed for it.
 _PRECISION = {"smile_cnn": ("smile", 0.98)}
 
 _MISSED = {
@@ -38,14 +38,14 @@ _MISSED = {
     "cifar10_vgg4": "it is trained for 6 epochs on JPEG copies, where the founding text takes 10 on the originals",
     "gray_forest": "its trees are held to 512 leaves, so that the file stays below 5 MB",
 }
-"""Why a model that is trained misses its claim, where that is known."""
+"""Model -> known reason why its trained version misses its claim."""
 
 
 def publish(trained: Path, package: Path = FOLDER) -> list[str]:
-    """Copy finished trainings into the package: each card, and the weights that are small enough and may be shipped.
+    """Copy trained models into the package: each card, and weights that are small enough and may be shipped.
 
     Args:
-        trained: Folder that holds one for each training, named after its recipe.
+        trained: Folder with a subfolder for each trained model, named after its recipe.
         package: Folder of the package to copy to.
 
     Returns:
@@ -55,7 +55,7 @@ def publish(trained: Path, package: Path = FOLDER) -> list[str]:
         UserError: A file cannot be written.
     """
     cards = {name: read_card(name, trained / name) for name in ZOO}
-    # A recipe may have been tried on other images than its own.
+    # A recipe may have been tried on other data than its own.
     found = [name for name, card in cards.items() if card and card["data"] == DATA[ZOO[name].data].title]
     for name in found:
         card = cards[name]
@@ -123,14 +123,14 @@ def _claim(row: ZooRow) -> str:
 
 
 def verdict(row: ZooRow, cards: dict[str, dict[str, Any]]) -> str:
-    """Whether the claim for a model holds, in a few words.
+    """Describe in a few words whether the claim for a model holds.
 
     Args:
         row: Row of the model.
-        cards: Name -> card of every model; empty where it has not been trained.
+        cards: Name -> card of every model; empty if it has not been trained.
 
     Returns:
-        Empty where nothing is claimed.
+        The description; empty if nothing is claimed.
     """
     clean, why = cards[row.name]["clean"], _MISSED.get(row.name, "")
     if out := cards[row.name].get("grown_out"):
@@ -153,7 +153,7 @@ def verdict(row: ZooRow, cards: dict[str, dict[str, Any]]) -> str:
 
 
 def _one_answer(card: dict[str, Any]) -> str:
-    """What a model of two classes reaches without looking at the image, which is what its figures are held against."""
+    """Accuracy that a two-class model reaches without looking at the image, as the reference for its figures."""
     seen = {name: card["classes"][name]["support"] for name in card["classes"] if name != "macro avg"}
     if len(seen) != 2:
         return ""
@@ -166,7 +166,7 @@ def _percent(share: float) -> str:
 
 
 def _precise(card: dict[str, Any], name: str, wanted: float) -> str:
-    """Whether a precision is reached at a threshold of one half, or which one costs what."""
+    """Whether a precision is reached at a threshold of one half, or else the cost of a threshold that reaches it."""
     found = card["classes"][name]["precision"]
     if found >= wanted:
         return "reached"

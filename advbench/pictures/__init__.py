@@ -1,1 +1,1 @@
-"""Single pictures: what stands behind `advbench attack` and `advbench universal`."""
+"""Single pictures: the implementation of `advbench attack` and `advbench universal`."""

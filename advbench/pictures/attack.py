@@ -1,4 +1,4 @@
-"""Attack pictures: the work behind `advbench attack`."""
+"""Attacks pictures: the implementation of `advbench attack`."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -36,28 +36,28 @@ Progress = Callable[[str, int, int], None]
 """Called with the current activity, the number of pictures done, and their total number."""
 
 MakeAttack = Callable[[Classifier], Attack]
-"""The classifier, once it is loaded -> the attack on it."""
+"""The loaded classifier -> the attack on it."""
 
 
 def attack_pictures(
     config: AttackConfig, progress: Progress = lambda *_: None, make_attack: MakeAttack | None = None
 ) -> list[PictureResult]:
-    """Attack every picture that can be read; the results of each batch are written as soon as it is done.
+    """Attack every readable picture; the results of each batch are written as soon as it is done.
 
     Args:
-        config: The options of the command, checked.
+        config: The validated options of the command.
         progress: Called at every forward pass.
-        make_attack: Makes an attack that is not in the table; None: the one that the configuration names.
+        make_attack: Makes an attack that is not in the catalogue; None: the one that the configuration names.
 
     Returns:
         An outcome for each picture and for each path without one. Pictures that failed have status `unknown`, those
-        that already are of the target class `left out`.
+        that already have the target class `left out`.
 
     Raises:
-        UserError: The attack does not take its parameters, nothing could be read, the model cannot be loaded, or the
-            results cannot be written.
+        UserError: The attack does not accept its parameters, nothing could be read, the model cannot be loaded, or
+            the results cannot be written.
     """
-    # Made here so that a parameter that the attack refuses is reported before anything is read.
+    # Made here so that a parameter that the attack rejects is reported before anything is read.
     named = [] if make_attack else [attack_of_table(one.attack, one.norm, one.params) for one in config.all]
     found, dataset = choose(config.paths, config.data, config.seed)
     together = config.out if len(found.pictures) + len(found.problems) > 1 else None
@@ -83,7 +83,7 @@ def attack_pictures(
 
 
 class _Picture(NamedTuple):
-    """A picture that could be read."""
+    """A readable picture."""
 
     path: Path
     folder: Path
@@ -91,7 +91,7 @@ class _Picture(NamedTuple):
     image: Tensor
     """The image (C, H, W), in [0, 1]."""
     sample: str
-    """Its id, unique even among identical pictures."""
+    """Id of the image, unique even among identical pictures."""
 
 
 _Job = tuple[Path, Path]
@@ -101,7 +101,7 @@ _Job = tuple[Path, Path]
 def _attack_chunk(
     session: Session, chunk: list[_Job], numbering: Numbering, tick: Callable[[], None]
 ) -> list[PictureResult]:
-    """Read the pictures of a batch, attack those that can be read, and write their files."""
+    """Read the pictures of a batch, attack the readable ones, and write their files."""
     if session.config.size == ORIGINAL:
         return [_attack_at_own_size(session, job, numbering, tick) for job in chunk]
     done, pictures = [], []
@@ -118,7 +118,7 @@ def _attack_chunk(
 
 
 def _attack_at_own_size(session: Session, job: _Job, numbering: Numbering, tick: Callable[[], None]) -> PictureResult:
-    """Attack a photograph itself, and write its files."""
+    """Attack a photograph at its original size, and write its files."""
     path, folder = job
     try:
         photograph = read_photograph(path, session.model, session.config.saved_as)
@@ -158,7 +158,7 @@ def _attack_together(session: Session, pictures: list[_Picture], tick: Callable[
 
 
 def _proved_and_written(session: Session, picture: _Picture, image: Tensor, best: Best) -> PictureResult:
-    """The outcome of a picture, with how far a proof reaches if that was asked for."""
+    """The outcome of a picture, with the reach of a proof if requested."""
     config, result, record = session.config, best.result, best.result.record
     rivals = best.records if session.others else ()
     if not config.prove or record.status != OK or result.clean is None:
@@ -176,7 +176,7 @@ def _proved_and_written(session: Session, picture: _Picture, image: Tensor, best
 def _written(
     session: Session, picture: _Picture, image: Tensor, result: ImageResult, rivals: tuple[Record, ...]
 ) -> PictureResult:
-    """The outcome of a picture, with the files written for a valid candidate."""
+    """The outcome of a picture; its files are written if there is a valid candidate."""
     outcome = picture_result(picture.path, result, session.model, rivals)
     if result.candidate is None:
         return outcome
@@ -185,7 +185,7 @@ def _written(
         files = write_files(picture.folder, outcome, image, found.x_adv, found.x_8bit, found.allowed)
     except UserError:
         raise  # the results cannot be written, so no other picture will succeed either
-    except Exception as error:  # drawing may fail on one picture; the others go on
+    except Exception as error:  # drawing may fail on one picture; the others continue
         why = failure(picture.path, session.config.attack, f"{type(error).__name__}: {error}".rstrip(": "))
         return failed(picture.path, why, session.source, picture.sample, Reason.CRASHED)
     return outcome._replace(files=files)
@@ -193,7 +193,7 @@ def _written(
 
 def _folders(config: AttackConfig, pictures: tuple[Path, ...], together: Path | None) -> list[Path]:
     """Folder for the results of each picture."""
-    # The first two names are taken by files beside the folders when there are several.
+    # The first two names are used by files next to the folders when there are several.
     names = unique_slugs(["record.parquet", "record.csv", *(picture.stem for picture in pictures)])[2:]
     if together is not None:
         return [together / name for name in names]

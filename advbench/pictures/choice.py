@@ -1,4 +1,4 @@
-"""The pictures that a command works on: files that a person names, or images of a data set."""
+"""The pictures that a command works on: files that the user names, or images of a data set."""
 
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -25,7 +25,7 @@ from advbench.sanitize import display_name
 _LOG = logging.getLogger(__name__)
 
 Read = Callable[[Path], "Image.Image | Tensor"]
-"""Path of a picture, or name of an image -> picture, or finished input (C, H, W)."""
+"""Path of a picture, or name of an image -> picture, or preprocessed input (C, H, W)."""
 
 
 class Choice(NamedTuple):
@@ -34,32 +34,32 @@ class Choice(NamedTuple):
     pictures: tuple[Path, ...]
     """Paths of the files, or names of the images in the data set."""
     problems: tuple[PictureError, ...] = ()
-    """What could not be found."""
+    """Errors for paths that could not be found."""
     read: Read = read_picture
-    """Reads one of them; raises a `UserError` where that is impossible."""
+    """Reads one of them; raises a `UserError` if that is impossible."""
     label: str = "files"
     """Label of the data set in records."""
     labels: Mapping[Path, int] = MappingProxyType({})
-    """True class of each image of the data set, as a number of the model's classes."""
+    """True class of each image of the data set, as an index of the model's classes."""
     label_sets: Mapping[Path, tuple[int, ...]] = MappingProxyType({})
-    """Labels of each image of a data set with several, as numbers of the model's."""
+    """Labels of each image of a multi-label data set, as indices of the model's labels."""
 
 
 def choose(paths: Iterable[str | Path], data: ChosenImages | None, seed: int) -> tuple[Choice, Dataset | None]:
-    """Find the pictures that a person means.
+    """Find the pictures that the user means.
 
-    Pictures of other formats in a folder are passed over, which goes to the logger of this module as information.
+    Pictures of other formats in a folder are skipped, which this module logs as information.
 
     Args:
         paths: Files and folders.
-        data: Images of a data set, in place of them; None: there is none.
-        seed: Seed of the choice of images, which are those that a suite with this seed takes.
+        data: Images of a data set to use instead; None: no data set.
+        seed: Seed of the choice of images, which is the same as in a suite with this seed.
 
     Returns:
         The pictures, and the data set, if there is one.
 
     Raises:
-        UserError: Both were named or neither, or the data set cannot be opened, is empty or has no such image.
+        UserError: Both or neither were named, or the data set cannot be opened, is empty or has no such image.
     """
     named = list(paths)
     if data is None:
@@ -71,7 +71,7 @@ def choose(paths: Iterable[str | Path], data: ChosenImages | None, seed: int) ->
             _LOG.info(found.unread)
         return Choice(found.pictures, found.problems), None
     if named:
-        raise UserError(f"pictures were named and --data {data.spec.name} too", hint="leave one of them out")
+        raise UserError(f"both pictures and --data {data.spec.name} were named", hint="leave one of them out")
     dataset = load_dataset(data.spec.name, **data.spec.given())
     if not len(dataset):
         raise UserError(f"data set {data.spec.label} has no images")
@@ -84,17 +84,17 @@ def choose(paths: Iterable[str | Path], data: ChosenImages | None, seed: int) ->
 def suit(
     choice: Choice, dataset: Dataset, data: ChosenImages, model: Classifier, name: str
 ) -> tuple[Choice, Classifier]:
-    """The pictures with their true classes, and the model as it is judged on the data set.
+    """The pictures with their true classes, and the model as judged on the data set.
 
     Args:
         choice: Pictures of the data set.
-        dataset: The data set that they are from.
-        data: What was chosen of it.
+        dataset: Data set that they come from.
+        data: The chosen images, as specified by the user.
         model: Classifier that takes the pictures.
         name: Name of the model, as on the command line.
 
     Raises:
-        UserError: The data set and the model do not go together.
+        UserError: The data set and the model do not match.
     """
     found = fitted(model, name, dataset, data.spec)
     names = list(map(Path, found.dataset.images))
@@ -104,7 +104,7 @@ def suit(
 
 
 def read_input(path: Path, model: Classifier, read: Read = read_picture) -> Tensor:
-    """The model's input (C, H, W) for a picture, tried on the model.
+    """The model's input (C, H, W) for a picture, after a test pass through the model.
 
     Args:
         path: Path of the picture, or name of the image.
@@ -113,8 +113,8 @@ def read_input(path: Path, model: Classifier, read: Read = read_picture) -> Tens
 
     Raises:
         PictureError: It cannot be read, or is too long and thin to be scaled; or the model, which does not declare its
-            input size, does not take this one.
-        UserError: The model fails on an image of its own size.
+            input size, does not accept this one.
+        UserError: The model fails on an image of its own input size.
     """
     try:
         picture = read(path)
@@ -137,7 +137,7 @@ def _numbers(dataset: Dataset, data: ChosenImages, seed: int) -> Sequence[int]:
 
 
 def _number(text: str, place: Mapping[str, int], label: str) -> int:
-    """The number of the image that a person names; a name wins over a number."""
+    """The number of the image that the user names; names take precedence over numbers."""
     if text in place:
         return place[text]
     if text.isdecimal() and len(text) < 10 and int(text) < len(place):

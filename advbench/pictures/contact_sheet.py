@@ -1,4 +1,4 @@
-"""The contact sheet of a data set: its pictures side by side, each with its true class and what a model says."""
+"""Contact sheet of a data set: its pictures in a grid, each with its true class and a model's prediction."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from advbench.pictures.look import Seen
 
 COLUMNS = 8
-"""Number of pictures side by side."""
+"""Number of pictures per row."""
 MOST = 64
 """Largest number of pictures."""
 _LETTERS = 17
@@ -19,7 +19,7 @@ _LETTERS = 17
 def draw_sheet(title: str, seen: "Sequence[Seen]") -> bytes:
     """Draw a contact sheet.
 
-    Classes are blue; under a picture that the model gets wrong, its answer stands in orange.
+    Classes are blue; if the model gets a picture wrong, its prediction is shown below in orange.
 
     Args:
         title: Title of the sheet.

@@ -1,4 +1,4 @@
-"""The files that an attacked picture leaves behind."""
+"""Writes the files of an attacked picture."""
 
 import io
 from collections.abc import Mapping
@@ -30,17 +30,17 @@ def write_files(
     """Write the pictures, the exact floats, the panel and the record of one picture.
 
     Args:
-        folder: Where; made if it is missing.
-        outcome: What became of the picture.
+        folder: Folder for the files; created if missing.
+        outcome: Outcome of the picture.
         x: The clean image (C, H, W), in [0, 1].
         x_adv: The adversarial image.
-        x_8bit: The adversarial image as it is saved, its values multiples of 1/255.
-        allowed: The pixels that might change, bool (H, W); None: all of them.
+        x_8bit: The adversarial image as it is saved, with values that are multiples of 1/255.
+        allowed: The pixels that were allowed to change, bool (H, W); None: all of them.
 
     Returns:
         Name -> path: `adversarial.png`, `perturbation.png`, `panel.png`, `adversarial.safetensors`,
-        `record.parquet`, `record.csv`; with a mask also `mask.png`, which `--mask` takes again, and of several attacks
-        `attacks.parquet` and `attacks.csv` with the rows of all.
+        `record.parquet`, `record.csv`; with a mask also `mask.png`, which can be passed to `--mask`, and for several
+        attacks `attacks.parquet` and `attacks.csv` with the rows of all.
 
     Raises:
         UserError: If a file cannot be written.
@@ -75,19 +75,19 @@ def write_rivals(folder: Path, outcome: "PictureResult") -> dict[str, Path]:
 
 
 def as_picture(image: "Tensor") -> Image.Image:
-    """An image (C, H, W) in [0, 1], grey or RGB, as a picture of 8 bits."""
+    """Convert an image (C, H, W) in [0, 1], grey or RGB, to an 8-bit picture."""
     values = (image * 255).round().clamp(0, 255).byte().cpu().numpy()
     return Image.fromarray(np.ascontiguousarray(values.squeeze(0) if len(values) == 1 else values.transpose(1, 2, 0)))
 
 
 def as_perturbation(delta: "Tensor") -> Image.Image:
-    """A perturbation (C, H, W), scaled so that its largest value is black or white; grey is no change."""
+    """Picture of a perturbation (C, H, W), scaled so that its largest value is black or white; grey means no change."""
     largest = float(delta.abs().max()) or 1.0
     return as_picture((delta / largest + 1) * (128 / 255))
 
 
 def as_png(picture: Image.Image) -> bytes:
-    """A picture as a PNG file, without loss."""
+    """Encode a picture losslessly as a PNG file."""
     file = io.BytesIO()
     picture.save(file, format="PNG")
     return file.getvalue()

@@ -1,4 +1,4 @@
-"""What a test hands over to be attacked: images, or a data set by its name, whose pictures the model has prepared."""
+"""Interprets the data that a test passes in: images, or a data set whose pictures are preprocessed for the model."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -29,41 +29,41 @@ from advbench.planning.plan import some_of
 from attacks import Model
 
 MOST_BYTES = 4 * 2**30
-"""Largest size of all images of a data set, which are held in memory."""
+"""Largest total size of the images of a data set, which are held in memory."""
 
 
 class HandedOver(NamedTuple):
     """Images to attack, and the model to attack on them."""
 
     model: Model
-    """The model; judged among the classes of the data set, where its authors want that."""
+    """The model; judged among the classes of the data set, if the data set's authors intend that."""
     inputs: Inputs
     """The images with their labels."""
     dataset: str = "test"
     """Label of the data set in records."""
     names: tuple[str, ...] = ()
-    """Name of each image; none where images have only their number."""
+    """Name of each image; empty if images only have numbers."""
     unreadable: Mapping[str, str] = MappingProxyType({})
-    """Name of each image that could not be read -> why."""
+    """Name of each unreadable image -> why."""
     pictures: tuple[Image.Image, ...] = ()
-    """Some of the pictures at their own size, for the checks; none where inputs were handed over."""
+    """Some of the pictures at their original size, for the checks; empty if model inputs were passed in."""
     train_split: bool = False
-    """Whether it is the training split of the data set that the model is for."""
+    """Whether it is the training split of the data set that the model was made for."""
 
 
 def hand_over(model: Model, data: Any, seed: int = 0) -> HandedOver:
-    """Understand what a test hands over.
+    """Interpret the data that a test passes in.
 
     Args:
-        model: Images -> logits. Pictures are prepared as a :class:`Classifier` wants them; for any other callable they
-            are only turned into tensors, and have to be of one size.
-        data: A data set in one word or a path, as :func:`advbench.config.data.name.data_at` takes it; a
-            :class:`Dataset`; a data set of the package datasets; or images, as
-            :func:`advbench.datasets.inputs.read_inputs` takes them.
-        seed: Seed of the choice of images, where fewer are asked for (`images=N`).
+        model: Images -> logits. Pictures are preprocessed as a :class:`Classifier` requires; for any other callable
+            they are only converted to tensors, and must have the same size.
+        data: A data set in one word or a path, in the syntax of :func:`advbench.config.data.name.data_at`; a
+            :class:`Dataset`; a data set of the package datasets; or images, as accepted by
+            :func:`advbench.datasets.inputs.read_inputs`.
+        seed: Seed of the choice of images, if only some are requested (`images=N`).
 
     Raises:
-        UserError: There is no such data set, it does not fit the model, or none of its images can be read.
+        UserError: There is no such data set, it does not match the model, or none of its images can be read.
         ValueError: ``expected ..., got ...``
     """
     opened = _opened(data)
@@ -95,7 +95,7 @@ def hand_over(model: Model, data: Any, seed: int = 0) -> HandedOver:
 
 
 def _opened(data: Any) -> tuple[DatasetSpec, Dataset] | None:
-    """The data set that is meant; None for images that are handed over as they are."""
+    """The data set that is meant; None for images that are passed in directly."""
     if isinstance(data, Dataset):
         return _nameless(data.name), data
     if isinstance(data, str) and Path(data).suffix.lower() not in SUFFIXES:
@@ -103,8 +103,8 @@ def _opened(data: Any) -> tuple[DatasetSpec, Dataset] | None:
         return spec, load_dataset(spec.name, **spec.given())
     if hasattr(data, "features") and hasattr(data, "with_format") and hasattr(data, "select_columns"):
         if not hasattr(data, "__len__") or data.format["type"] is not None:
-            return None  # its rows come as a stream, or as the tensors that were asked for
-        # The package is known to one module alone, which is imported only for what it has made.
+            return None  # its rows come as a stream, or as tensors in the requested format
+        # Only one module knows the package; it is imported only for objects of that package.
         spec = _nameless("hf/table")
         return spec, resolve("advbench.datasets.sources.hub:of_table")("hf/table", data)
     return None
@@ -115,7 +115,7 @@ def _nameless(name: str) -> DatasetSpec:
 
 
 def _preparation(model: Model) -> Callable[[Image.Image], Tensor]:
-    """What makes an input of a picture."""
+    """The function that turns a picture into a model input."""
     if isinstance(model, Classifier):
         return lambda picture: input_of(model, picture)
     grey, colour = ResizeAndCrop(mode="L"), ResizeAndCrop()
@@ -124,14 +124,14 @@ def _preparation(model: Model) -> Callable[[Image.Image], Tensor]:
 
 def _refuse_size(size: int, spec: DatasetSpec) -> None:
     if size > MOST_BYTES:
-        hint = "attack some of them, with ,images=1000 behind the name; or use `advbench run`, which reads them in turn"
+        hint = "attack some of them: add ,images=1000 to the name; or use `advbench run`, which reads them in turn"
         raise UserError(f"the images of {spec.label} take more than {MOST_BYTES / 2**30:.0f} GB of memory", hint=hint)
 
 
 def _labelled(
     model: Model, spec: DatasetSpec, dataset: Dataset, x: Tensor, numbers: tuple[int, ...], why: Mapping[int, str]
 ) -> HandedOver:
-    """The images with labels that are classes of the model."""
+    """The images, with labels that are classes of the model."""
     judge = model if isinstance(model, Classifier) else _stand_in(model, x)
     found = fitted(judge, judge.name, dataset, spec)
     if found.model is not judge:
@@ -158,7 +158,7 @@ def _labelled(
 
 
 def _stand_in(model: Model, x: Tensor) -> Classifier:
-    """A classifier with as many classes as a callable, by which the classes of a data set are matched."""
+    """A classifier with as many classes as a callable, used to match the classes of a data set."""
     subject = Subject(model, x, ANY_TYPE)
     width, name = subject.num_classes, subject.name
     return Classifier(torch.nn.Identity(), num_classes=width, name=name).with_thresholds(subject.thresholds)

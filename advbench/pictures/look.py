@@ -1,4 +1,4 @@
-"""A look at a data set before a run: what it holds, how its classes were matched, and what a model says of it."""
+"""Inspects a data set before a run: its content, how its classes were matched, and a model's predictions."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -33,75 +33,75 @@ from advbench.planning.plan import some_of
 from advbench.records.flag import Flag
 
 LOOKED_AT = 64
-"""Number of images that are read if nothing is said."""
+"""Default number of images to read."""
 _BATCH = 16
 
 
 @dataclass(frozen=True, kw_only=True)
 class LookConfig:
-    """All that `advbench datasets` is asked for."""
+    """Options of `advbench datasets`."""
 
     spec: DatasetSpec
     """The data set."""
     model: str | None = None
-    """Name of the model that it is for; None: the data set alone is looked at."""
+    """Name of the model to use it with; None: only the data set is inspected."""
     weights: Path | None = None
-    """A file with the model's weights, in place of the published ones."""
+    """A file with the model's weights, replacing the published ones."""
     about: Description = NOTHING
-    """What the user says of a model of their own."""
+    """The user's description of their own model."""
     limit: int = LOOKED_AT
-    """Largest number of images that are read."""
+    """Largest number of images to read."""
     device: str = "auto"
     """auto, cpu, cuda, cuda:N or mps."""
 
 
 class Seen(NamedTuple):
-    """One image that was looked at."""
+    """One image that was inspected."""
 
     name: str
     """Name of the image in the data set."""
     picture: Image.Image
-    """What the model sees of it; without a model the picture at its own size."""
+    """The image as the model sees it; without a model, the picture at its original size."""
     label: str
     """Name of its true class; empty if it has none."""
     answer: str = ""
-    """Class that the model finds; empty without a model."""
+    """Class that the model predicts; empty without a model."""
     right: bool | None = None
-    """Whether that is the true class; None if nobody can tell."""
+    """Whether that is the true class; None if unknown."""
 
 
 class Look(NamedTuple):
-    """What there is to know about a data set before a run."""
+    """Summary of a data set before a run."""
 
     spec: DatasetSpec
-    """The data set as it was named."""
+    """The data set as the user named it."""
     images: int
     """Number of images."""
     left_out: int
-    """Number of images left out, because the map of classes says so."""
+    """Number of images that the map of classes leaves out."""
     counts: tuple[tuple[str, int], ...]
-    """Name of each class, or label, with its number of images; none where there are no labels."""
+    """Name of each class, or label, with its number of images; empty if there are no labels."""
     matches: tuple[Match, ...]
-    """How each class was found in the model; none without a model, and where labels were its numbers already."""
+    """How each class was found in the model; empty without a model, and if labels already were its class numbers."""
     model_classes: tuple[str, ...]
-    """Names of the model's classes; none without a model."""
+    """Names of the model's classes; empty without a model."""
     sizes: tuple[tuple[int, int], ...]
-    """Width and height of each picture that was looked at."""
+    """Width and height of each inspected picture."""
     modes: tuple[str, ...]
-    """Kinds of pictures, such as RGB and L, the most frequent first."""
+    """Picture modes, such as RGB and L, most frequent first."""
     seen: tuple[Seen, ...]
-    """The images that were looked at."""
+    """The inspected images."""
     problems: tuple[str, ...]
-    """Why images could not be read, a sentence each."""
+    """Why images are unreadable, a sentence each."""
     right: Proportion | None
-    """Images that the model gets right, of several labels all of them; None without a model or labels."""
+    """Share of images that the model gets right (for several labels, all of them); None without a model or labels."""
     flags: tuple[Flag, ...]
     """Trust flags of the model on these images."""
     several: bool = False
     """Whether images may have several labels."""
 
     def as_row(self) -> dict[str, Any]:
-        """The look as `--json` prints it."""
+        """The summary as `--json` prints it."""
         right = self.right
         return {
             "name": self.spec.name,
@@ -126,12 +126,12 @@ class Look(NamedTuple):
         return {"class": match.index, "class_name": self.class_of(match), "matched_by": match.how}
 
     def class_of(self, match: Match) -> str:
-        """Name of the model's class that a class of the data set was found to be; empty if it is left out."""
+        """Name of the model's class that a class of the data set was matched to; empty if it is left out."""
         return "" if match.index is None else self.model_classes[match.index]
 
 
 class _Read(NamedTuple):
-    """An image that could be read."""
+    """A readable image."""
 
     number: int
     picture: Image.Image | Tensor
@@ -140,14 +140,14 @@ class _Read(NamedTuple):
 
 
 def look_at(config: LookConfig) -> Look:
-    """Look at a data set.
+    """Inspect a data set.
 
     Args:
         config: Options of the command.
 
     Raises:
-        UserError: It cannot be opened, the model cannot be loaded, or both do not go together; or none of its images
-            can be read.
+        UserError: It cannot be opened, the model cannot be loaded, or the two do not match; or none of its images can
+            be read.
     """
     spec = config.spec
     whole = load_dataset(spec.name, **spec.given())
@@ -219,7 +219,7 @@ def _read(dataset: Dataset, limit: int, model: Classifier | None) -> tuple[list[
 
 @torch.no_grad()
 def _asked(model: Classifier, read: Sequence[_Read]) -> list[Tensor]:
-    """Logits for each image; those of one shape are asked about together."""
+    """Logits for each image; images of the same shape are batched."""
     device = next(model.buffers()).device
     logits: dict[int, Tensor] = {}
     for shape in {each.x.shape for each in read if each.x is not None}:
@@ -231,7 +231,7 @@ def _asked(model: Classifier, read: Sequence[_Read]) -> list[Tensor]:
 
 
 def _flags(config: LookConfig, model: Classifier, dataset: Dataset, read: Sequence[_Read]) -> list[Flag]:
-    """The flags that a run would raise before any attack, on these images."""
+    """The flags that a run would raise on these images before any attack."""
     first = read[0].x
     alike = [each for each in read if first is not None and each.x is not None and each.x.shape == first.shape]
     x = torch.stack([each.x for each in alike if each.x is not None]).to(next(model.buffers()).device)

@@ -1,4 +1,4 @@
-"""From the judge's tensors to what is stored and shown for each picture."""
+"""Turns the judge's tensors into the stored and displayed result of each picture."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -23,9 +23,9 @@ from advbench.sanitize import display_name
 from attacks import Attack
 
 FILES = "files"
-"""Data set of pictures that are given one by one, in records."""
+"""Name of the data set, in records, for pictures given one by one."""
 SHOWN = 7
-"""Number of top classes that a person is shown."""
+"""Number of top classes that are displayed."""
 
 
 class Guess(NamedTuple):
@@ -36,26 +36,26 @@ class Guess(NamedTuple):
     name: str
     """Name of the class."""
     confidence: float
-    """Softmax probability of the class; of several labels the sigmoid of each."""
+    """Softmax probability of the class; for a multi-label model, the sigmoid."""
     on: bool | None = None
-    """Whether the label applies, of a model with several for each image; None of a class."""
+    """Whether the label applies, for a multi-label model; None for classes."""
 
 
 class ReadBack(NamedTuple):
-    """What was measured of a file that was written, opened again as anybody would."""
+    """Measurements on a written file, opened again as any user would."""
 
     file: str
     """Name of the file."""
     saved_as: str
-    """Its format, of a JPEG with the quality."""
+    """Format of the file; for a JPEG, with the quality."""
     size: tuple[int, int]
-    """Width and height in pixels, as a person sees it."""
+    """Width and height in pixels, as displayed."""
     met: bool
-    """Whether the picture in it meets the goal, and what was changed is within eps."""
+    """Whether the picture in it meets the goal, and the change is within eps."""
     linf: float
-    """Largest difference between it and the photograph, image units; of a JPEG larger than the perturbation."""
+    """Largest difference from the photograph, image units; for a JPEG it exceeds the perturbation."""
     saving: float
-    """The same for the photograph itself, saved in the same way; 0 where nothing is lost."""
+    """Largest difference for the photograph itself, saved in the same way; 0 for a lossless format."""
 
 
 class PictureResult(NamedTuple):
@@ -64,7 +64,7 @@ class PictureResult(NamedTuple):
     path: Path
     """Path of the picture, as the user gave it."""
     record: Record
-    """The row that is stored."""
+    """Stored record of the picture."""
     before: tuple[Guess, ...] = ()
     """The top classes of the clean picture."""
     after: tuple[Guess, ...] = ()
@@ -76,14 +76,14 @@ class PictureResult(NamedTuple):
     size_8bit: float | None = None
     """Size of that picture's perturbation in the norm of eps; None if unknown."""
     reach: Reach | None = None
-    """How far a proof reaches; None if none was tried."""
+    """Reach of a proof; None if none was tried."""
     notes: tuple[str, ...] = ()
-    """What was assumed of the model, in sentences."""
+    """Assumptions about the model, in sentences."""
     rivals: tuple[Record, ...] = ()
-    """The rows of all attacks on the picture, of which this is the one with the smallest perturbation; empty if there
-    was one."""
+    """The records of all attacks on the picture, of which this is the one with the smallest perturbation; empty if
+    there was only one attack."""
     read_back: ReadBack | None = None
-    """What the file that was written is worth, for a picture attacked at its own size; None for all others."""
+    """Measurements on the written file, for a picture attacked at its original size; None for all others."""
 
     def as_row(self) -> dict[str, Any]:
         """The record with what `--json` adds: names, confidences, files, and the result for the 8-bit picture."""
@@ -114,7 +114,7 @@ def provenance(
         model: The classifier under attack.
         attack: The attack, for its parameters.
         version: The version of advbench.
-        form: Form of the network that the attack takes its gradients from.
+        form: Form of the network in which the attack computes gradients.
     """
     dataset = config.data.spec.label if config.data else FILES
     if config.size == ORIGINAL:
@@ -145,7 +145,7 @@ def failed(
         path: Path of the picture.
         why: The failure, in a sentence that names the picture.
         source: The columns that all records share.
-        sample: Id of the image, if it could be read.
+        sample: Id of the image, if it was readable.
         reason: The kind of failure.
     """
     unit = short_digest(source.run_id, sample or str(path))
@@ -162,10 +162,10 @@ def picture_result(
         path: Path of the picture.
         result: Result of the image, whose name is that path.
         model: The classifier, for the names of the classes.
-        rivals: The rows of all attacks on it, if there were several.
+        rivals: The records of all attacks on it, if there were several.
     """
     record = replace(result.record, unit_id=short_digest(result.record.run_id, result.record.sample_id))
-    if record.dataset.partition(",")[0] == FILES:  # pictures given one by one have no names in a data set, only paths
+    if record.dataset.partition(",")[0] == FILES:  # pictures given one by one have paths instead of names
         record = replace(record, sample_name="")
     before = _first_classes(result.clean, record.clean_topk, model)
     if result.pointless and record.status != UNKNOWN:
@@ -179,28 +179,28 @@ def picture_result(
 
 
 def _in_short(record: Record) -> dict[str, Any]:
-    """What one of several attacks found, for `--json`."""
+    """Result of one of several attacks, for `--json`."""
     names = ("attack", "status", "met", *NORMS, "forwards", "backwards", "seconds")
     return {name: getattr(record, name) for name in names}
 
 
 def _left_out(path: Path, record: Record, name: str | None) -> Record:
-    """The record of a picture that already is of the class that the goal wants first, without a verdict.
+    """The record of a picture that already has the class that the goal wants first, without a verdict.
 
     Args:
         path: Path of the picture.
         record: Record of the picture.
-        name: Name of the class; None of a model with several labels.
+        name: Name of the class; None for a multi-label model.
     """
     path_shown = display_name(path, limit=200)
-    why = f"'{path_shown}' is already as the goal '{display_name(record.goal, limit=80)}' wants it"
+    why = f"'{path_shown}' already meets the goal '{display_name(record.goal, limit=80)}'"
     if name is not None:
-        why = f"'{path_shown}' is of the class '{display_name(name, limit=200)}' already, which the goal wants"
+        why = f"'{path_shown}' already has the class '{display_name(name, limit=200)}', which the goal wants"
     return replace(record, status=LEFT_OUT, met=None, survives_8bit=None, error=why)
 
 
 def _first_classes(logits: Tensor | None, kept: tuple[int, ...] | None, model: Classifier) -> tuple[Guess, ...]:
-    """The top classes of a picture: as many as its record keeps or a person is shown, whichever is more."""
+    """The top classes of a picture: as many as its record keeps or as are displayed, whichever is more."""
     if logits is None:
         return ()
     if model.several:
@@ -210,7 +210,7 @@ def _first_classes(logits: Tensor | None, kept: tuple[int, ...] | None, model: C
 
 
 def _labels(logits: Tensor, model: Classifier) -> tuple[Guess, ...]:
-    """The labels of a picture, the likeliest to apply first; none where the answer is not finite."""
+    """The labels of a picture, most likely first; empty if the output is not finite."""
     if not bool(logits.isfinite().all()):
         return ()
     on, shares = model.labels_on(logits).tolist(), logits.sigmoid().tolist()

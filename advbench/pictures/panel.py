@@ -1,4 +1,4 @@
-"""The panel: one figure that shows at a glance what an attack did to a picture."""
+"""The panel: a figure that shows the effect of an attack on a picture at a glance."""
 
 import io
 import warnings
@@ -31,17 +31,17 @@ def draw_panel(
 ) -> bytes:
     """Draw the panel of one picture.
 
-    Three rows of pictures of one size: the original with its first five classes, the perturbation with its size and
-    cost, the adversarial picture with its first five classes. Classes that were among the original's first ones are
-    blue in both, all others orange. Under a mask there is a line around what might change in
-    all three; where that is strewn about, the rest of the original is faded.
+    Three rows of pictures of the same size: the original with its top five classes, the perturbation with its size and
+    cost, the adversarial picture with its top five classes. Classes that were among the original's top ones are blue
+    in both, all others orange. With a mask, a line in all three surrounds the pixels that were allowed to change; if
+    these are scattered, the rest of the original is faded instead.
 
     Args:
-        clean: The original at the model's resolution, or at its own.
-        perturbation: The scaled perturbation; grey is no change.
+        clean: The original, at the model's resolution or its own.
+        perturbation: The scaled perturbation; grey means no change.
         adversarial: The adversarial picture.
         outcome: Classes, sizes and cost.
-        mask: White where the picture might change, black where not; None: it might everywhere.
+        mask: White where the picture was allowed to change, black elsewhere; None: it was allowed everywhere.
 
     Returns:
         A PNG file.
@@ -68,10 +68,10 @@ def draw_panel(
 
 
 def _show_mask(axes: "Axes", mask: Image.Image, *, first: bool) -> None:
-    """Draw a line around what might change; where it is strewn about, fade the rest of the first picture instead."""
+    """Draw a line around the allowed pixels; if they are scattered, fade the rest of the first picture instead."""
     allowed = np.asarray(mask) > 0
     edges = _edges(allowed)
-    if len(edges) > 4 * sum(allowed.shape):  # more than around a frame: lines would hide the picture
+    if len(edges) > 4 * sum(allowed.shape):  # far more edges than around a frame: lines would hide the picture
         if first:
             grey = np.full((*allowed.shape, 4), 0.5)
             grey[..., 3] = np.where(allowed, 0.0, 0.8)
@@ -79,16 +79,16 @@ def _show_mask(axes: "Axes", mask: Image.Image, *, first: bool) -> None:
         return
     from matplotlib.collections import LineCollection
 
-    # In two colours, to be seen on any picture.
+    # In two colours, to be visible on any picture.
     for colour, width in (("black", 2.5), ("white", 1.2)):
         axes.add_collection(LineCollection(edges, colors=colour, linewidths=width, capstyle="round"), autolim=False)
 
 
 def _edges(allowed: "npt.NDArray[np.bool_]") -> list[tuple[tuple[float, float], tuple[float, float]]]:
-    """Both ends (x, y) of each side of a pixel between what might change and what not."""
+    """Both ends (x, y) of each pixel side between pixels that may change and pixels that may not."""
     allowed = np.pad(allowed, 1)
     lines: list[tuple[tuple[float, float], tuple[float, float]]] = []
-    # A pixel at (row, column) reaches half a pixel to each side of its middle; the frame of padding begins at -1.
+    # A pixel at (row, column) extends half a pixel to each side of its centre; the padding starts at -1.
     for row, column in np.argwhere(allowed[1:] != allowed[:-1]).tolist():
         lines.append(((column - 1.5, row - 0.5), (column - 0.5, row - 0.5)))
     for row, column in np.argwhere(allowed[:, 1:] != allowed[:, :-1]).tolist():
@@ -97,22 +97,22 @@ def _edges(allowed: "npt.NDArray[np.bool_]") -> list[tuple[tuple[float, float], 
 
 
 def render(figure: "Figure") -> bytes:
-    """A figure as a PNG file; the same figure gives the same bytes."""
+    """Render a figure as a PNG file; the same figure always gives the same bytes."""
     file = io.BytesIO()
     with warnings.catch_warnings():
-        # The font lacks many a character that a name may have; a box is drawn in its place.
+        # The font lacks some characters that names may contain; boxes are drawn instead.
         warnings.simplefilter("ignore", UserWarning)
         figure.savefig(file, format="png", metadata={"Software": None})
     return file.getvalue()
 
 
 def draw_bars(axes: "Axes", guesses: "tuple[Guess, ...]", old: set[int]) -> None:
-    """Draw the confidences of the first classes, the first on top.
+    """Draw the confidences of the top classes, with the first at the top.
 
     Args:
         axes: Axes to draw on.
         guesses: Classes with their confidences; five are shown.
-        old: Indices of the classes that are blue; the others are orange.
+        old: Indices of the classes to draw in blue; the others are orange.
     """
     shown = guesses[:_BARS]
     colours = [OLD if guess.class_index in old else NEW for guess in shown]
@@ -126,7 +126,7 @@ def draw_bars(axes: "Axes", guesses: "tuple[Guess, ...]", old: set[int]) -> None
 
 
 def _write_facts(axes: "Axes", outcome: "PictureResult") -> None:
-    """Size and cost, and the meaning of the colours of the bars."""
+    """Write size and cost, and the legend of the bars' colours."""
     several = outcome.record.clean_labels is not None
     known = "on the original" if several else f"among the original's first {len(outcome.record.clean_topk or ())}"
     axes.text(0.01, 0.95, "\n".join(describe_result(outcome)), fontsize=12, va="top", linespacing=1.6, parse_math=False)

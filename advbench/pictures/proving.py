@@ -1,4 +1,4 @@
-"""The largest eps at which it can be proved that nothing meets the goal, for one picture."""
+"""The largest eps at which it can be proved, for one picture, that nothing meets the goal."""
 
 from dataclasses import replace
 from typing import NamedTuple
@@ -10,35 +10,35 @@ from advbench.records.record import Record
 from attacks import Goal, Model, Norm
 
 ROUNDS = 6
-"""Halvings of the interval in which the largest eps lies."""
+"""Number of bisection steps for the largest eps."""
 DOUBLINGS = 6
-"""How often an eps that is proved is doubled."""
+"""Largest number of times that a proved eps is doubled."""
 DOMAINS, SECONDS = 200, 10.0
-"""What each proof may cost."""
+"""Limits for each proof."""
 
 
 class Reach(NamedTuple):
-    """How far a proof reaches."""
+    """Reach of a proof."""
 
     eps: float = 0.0
-    """Largest eps that was proved; 0 for none."""
+    """Largest eps that was proved; 0 if none was."""
     method: str = "none"
     """Method of the proof at that eps."""
     seconds: float = 0.0
-    """Seconds of all proofs together."""
+    """Total time of all proofs, seconds."""
     reason: str = ""
-    """Why nothing can be proved; empty if it was tried."""
+    """Why nothing can be proved; empty if a proof was tried."""
 
 
 def reach_of(model: Model, x: Tensor, goal: Goal, norm: Norm, *, start: float, found: float | None) -> Reach:
     """Find the largest eps that can be proved, by bisection.
 
     Args:
-        model: Classifier that is to be fooled.
+        model: Classifier under test.
         x: One image (1, C, H, W) in [0, 1].
-        goal: What would count as fooled.
+        goal: What counts as fooled.
         norm: Norm of the perturbations.
-        start: An eps to begin with.
+        start: First eps to try.
         found: Size of a perturbation that meets the goal, above which nothing can be proved; None if none is known.
 
     Example:
@@ -79,7 +79,7 @@ def _tried(model: Model, x: Tensor, goal: Goal, norm: Norm, eps: float) -> Reach
 
 
 def with_reach(record: Record, reach: Reach) -> Record:
-    """A record with what was proved at its eps; without an eps, only the time."""
+    """Add the proof at the record's eps to a record; without an eps, only the time."""
     if record.eps is None:
         return replace(record, proof_seconds=reach.seconds)
     method = reach.method if reach.eps >= record.eps else "none"

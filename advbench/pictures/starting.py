@@ -1,4 +1,4 @@
-"""Images in the package, for attacks on single pictures that need one to start from."""
+"""Images in the package, for attacks on single pictures that need a starting image."""
 
 from collections.abc import Sequence
 from contextlib import suppress
@@ -17,15 +17,15 @@ from advbench.planning.resources import spread
 def carried_starts(model: Classifier, name: str) -> list[Tensor]:
     """Images from which an attack on a model may start, whatever pictures are attacked.
 
-    They show what the model was trained on, if that is known and there are samples of it; else they are samples with
-    as many classes; else photographs.
+    They come from the data that the model was trained on, if that is known and the package has samples of it; else
+    from samples with the same number of classes; else they are photographs.
 
     Args:
         model: Model that takes the images.
         name: Name of the model, as on the command line.
 
     Returns:
-        Images (C, H, W), on the device of the model; none where they cannot be read.
+        Images (C, H, W), on the device of the model; empty if they cannot be read.
 
     Example:
         >>> from torch import nn
@@ -44,7 +44,7 @@ def carried_starts(model: Classifier, name: str) -> list[Tensor]:
 
 
 def of_shape(images: Sequence[Tensor], like: Tensor) -> Tensor | None:
-    """Those images (M, C, H, W) that have the shape of some others (N, C, H, W); None if none has.
+    """Select the images (M, C, H, W) with the same shape as others (N, C, H, W); None if there are none.
 
     Example:
         >>> of_shape([torch.zeros(1, 2, 2), torch.zeros(1, 3, 3)], torch.ones(5, 1, 3, 3)).shape
@@ -55,8 +55,8 @@ def of_shape(images: Sequence[Tensor], like: Tensor) -> Tensor | None:
 
 
 def _fitting(model: Classifier, name: str) -> DatasetCard:
-    """The data set whose images are most like those that a model is for."""
-    # What a plugin brings may be anybody's, and large; what has to be fetched may not be there.
+    """The data set whose images are closest to those that a model was made for."""
+    # A plugin's data may be private, and large; data that has to be downloaded may be missing.
     own = [card for card in DATASETS.values() if card.loader.startswith("advbench.") and not card.fetched]
     cards = [card for card in own if card.images]
     trained_on = MODELS[name].data if name in MODELS else ""

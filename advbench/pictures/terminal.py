@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 
 
 _LABELS = 10
-"""Number of labels that are shown although none applies."""
+"""Number of labels to show even if none applies."""
 
 
 def attacked(outcome: "PictureResult") -> RenderableType:
-    """What is printed of one attacked picture: classes before and after, size, cost, files."""
+    """The output for one attacked picture: classes before and after, size, cost, files."""
     record = outcome.record
     table = _labels(outcome) if record.clean_labels is not None else _classes(outcome)
     heading = (
@@ -37,7 +37,7 @@ def attacked(outcome: "PictureResult") -> RenderableType:
 
 
 def _labels(outcome: "PictureResult") -> Table:
-    """Every label that applies before or after, and the others as far as there is room, with its probabilities."""
+    """Every label that applies before or after, and others as space permits, with their probabilities."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for heading in ("label", "before", "", "after", ""):
         table.add_column(heading, justify="left" if heading == "label" else "right")
@@ -52,7 +52,7 @@ def _labels(outcome: "PictureResult") -> Table:
 
 
 def _classes(outcome: "PictureResult") -> Table:
-    """The first classes before and after."""
+    """The top classes before and after."""
     record = outcome.record
     table = Table(box=None, pad_edge=False, header_style="bold")
     for heading, justify in (("", "right"), ("before", "left"), ("", "right"), ("after", "left"), ("", "right")):
@@ -71,7 +71,7 @@ def _classes(outcome: "PictureResult") -> Table:
 
 
 def _rivals(outcome: "PictureResult") -> Table:
-    """The sizes that several attacks found on one picture, in every norm; the one that won is bold."""
+    """The perturbation sizes of several attacks on one picture, in every norm; the winner is bold."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("attack")
     for norm in NORMS:
@@ -92,7 +92,7 @@ def _rivals(outcome: "PictureResult") -> Table:
 
 
 def table_of(outcomes: "Sequence[PictureResult]") -> Table:
-    """One table of many attacked pictures; of one that failed, its row says why."""
+    """One table for many attacked pictures; the row of a failed one says why."""
     failures = any(outcome.record.status != OK for outcome in outcomes)
     sizes = any(outcome.read_back for outcome in outcomes)  # else all were attacked at the size of the model's input
     table = Table(box=None, pad_edge=False, header_style="bold")
@@ -132,13 +132,13 @@ def _row(outcome: "PictureResult") -> list[RenderableType]:
 
 
 def _why(outcome: "PictureResult") -> str:
-    """Why nothing is known of a picture, without its path, which stands beside it; empty if all is well."""
+    """Why a picture's outcome is unknown, without its path, which is in the same row; empty if all is well."""
     error = outcome.record.error or ""
     return display_name(error.partition("': ")[2] or error, limit=200)
 
 
 def universal(measured: "Measured") -> RenderableType:
-    """What is printed of a universal perturbation: both fooling rates, and into which classes it drives pictures."""
+    """The output for a universal perturbation: both fooling rates, and the classes it pushes pictures into."""
     counts, perturbation = measured.counts, measured.perturbation
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column(f"of {count_of(counts.images, 'picture')}")
@@ -169,7 +169,7 @@ def universal(measured: "Measured") -> RenderableType:
 
 
 def patch(measured: "PatchMeasured") -> RenderableType:
-    """What is printed of a patch: how often it fools, beside one of random colours, and into which classes."""
+    """The output for a patch: its fooling rate, that of random colours, and the classes it pushes pictures into."""
     counts, sticker = measured.counts, measured.sticker
     each = counts.images // max(measured.pictures, 1)
     where = count_of(measured.pictures, "picture")

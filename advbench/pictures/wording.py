@@ -1,4 +1,4 @@
-"""The verdict on one picture in words, for the terminal and the panel alike."""
+"""Wording of the verdict on one picture, for both the terminal and the panel."""
 
 from typing import TYPE_CHECKING
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def describe_result(outcome: "PictureResult") -> list[str]:
-    """Verdict, size and cost of an attacked picture, a line each."""
+    """Verdict, size and cost of an attacked picture, one line each."""
     record = outcome.record
     already = "of that class already" if record.goal_labels is None else "so already"
     said = already if record.status == LEFT_OUT else "met" if record.met else "not met"
@@ -33,7 +33,7 @@ def describe_result(outcome: "PictureResult") -> list[str]:
 
 
 def _describe_reach(outcome: "PictureResult") -> list[str]:
-    """What was proved, on a line; none if nothing was to be."""
+    """A line about the proof; empty if none was requested."""
     reach, norm = outcome.reach, outcome.record.norm
     if reach is None:
         return []
@@ -45,7 +45,7 @@ def _describe_reach(outcome: "PictureResult") -> list[str]:
 
 
 def _describe_file(found: "ReadBack") -> list[str]:
-    """What the file of an attacked photograph is worth, a line or three."""
+    """One or three lines about the file of an attacked photograph."""
     met = "met" if found.met else "not met"
     lines = [f"{found.file} of {found.size[0]} x {found.size[1]} pixels, opened again: goal {met}"]
     if found.saving:
@@ -56,7 +56,7 @@ def _describe_file(found: "ReadBack") -> list[str]:
 
 
 def _describe_8bit(outcome: "PictureResult") -> str:
-    # Rounded to whole grey levels, a picture is usually further away than the floats are.
+    # Rounding to whole grey levels usually makes the perturbation larger than that of the floats.
     if outcome.met_8bit and outcome.size_8bit is not None:
         return f"goal met at {describe_size(outcome.record.norm, outcome.size_8bit)}"
     return "goal not met"

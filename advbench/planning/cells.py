@@ -23,13 +23,13 @@ from attacks.foolbox import FoolboxAttack
 from attacks.searches.starts import takes_starts
 
 NOISE = "noise"
-"""Name of the attack that is run beside all others."""
+"""Name of the baseline attack that is run alongside all others."""
 NOISE_DRAWS = 10
-"""Number of draws, for each image, of the noise that is run for comparison."""
+"""Number of noise draws per image, for comparison."""
 
 
 class PlannedAttack(NamedTuple):
-    """One attack or proof under one threat: a line of a table of results."""
+    """One attack or proof under one threat: a row of a results table."""
 
     attack: str
     """Registry name of the attack; `proof` for a proof."""
@@ -40,32 +40,32 @@ class PlannedAttack(NamedTuple):
     norm: str
     """Norm of the perturbations."""
     eps: float | None
-    """Budget, image units; None for an attack that looks for the smallest perturbation."""
+    """Budget, image units; None for a minimum-norm attack."""
 
     @property
     def passes(self) -> Passes:
-        """Passes that it takes on an image that it cannot fool."""
+        """Passes that the attack takes on an image that it cannot fool."""
         return count_passes(self.attack, self.norm, self.params, parse_goal(self.goal).kind)
 
     @property
     def takes_fit(self) -> bool:
-        """Whether it is fitted to images of the data set first."""
+        """Whether it is first fitted to images of the data set."""
         return self.attack == UNIVERSAL and bool(json.loads(self.params).get("fit"))
 
     @property
     def surrogate(self) -> str | None:
-        """Label of the surrogate that it is made on; None: the model itself."""
+        """Label of the surrogate that it attacks; None: the model itself."""
         found: str | None = json.loads(self.params).get(SURROGATE)
         return found
 
     @property
     def takes_starts(self) -> bool:
-        """Whether it needs images of the data set to start from."""
+        """Whether it needs images of the data set as starting points."""
         return self.attack != PROOF and _takes_starts(self.attack, self.norm, self.params)
 
     @property
     def asks_starts(self) -> bool:
-        """Whether the model is asked about those images in passes of their own; a limit of passes includes them."""
+        """Whether evaluating the starting images takes separate passes; a limit on passes already includes them."""
         return self.takes_starts and MAX_PASSES not in json.loads(self.params)
 
 
@@ -75,10 +75,10 @@ def _takes_starts(attack: str, norm: str, params: str) -> bool:
 
 
 def cells_of(suite: Suite, data: DatasetSpec) -> Iterator[PlannedAttack]:
-    """Attack x goal x norm x budget on one data set, with noise of every budget beside them.
+    """Attack x goal x norm x budget on one data set, with noise at every budget for comparison.
 
     Raises:
-        UserError: An attack has no norm, no goal or no budget in this suite, or parameters that it does not take.
+        UserError: An attack has no norm, no goal or no budget in this suite, or parameters that it does not accept.
     """
     seen: dict[tuple[str, str, float], None] = {}
     for place, spec in suite.attacks_on(data):
@@ -87,7 +87,7 @@ def cells_of(suite: Suite, data: DatasetSpec) -> Iterator[PlannedAttack]:
         goals = spec.goals or tuple(goal for goal in suite.goals if goal.partition(":")[0] in spec.card.goals)
         if not norms or not goals:
             what, given = ("norms", suite.norms) if not norms else ("goals", suite.goals)
-            raise UserError(f"{key}: {spec.name} takes none of the suite's {what}: {', '.join(given)}")
+            raise UserError(f"{key}: {spec.name} supports none of the suite's {what}: {', '.join(given)}")
         for norm in norms:
             budgets = _budgets(suite, data, spec).get(norm, ())
             try:
@@ -110,16 +110,15 @@ def cells_of(suite: Suite, data: DatasetSpec) -> Iterator[PlannedAttack]:
 
 
 def cells_for(suite: Suite, model: ModelSpec, data: DatasetSpec, *, several: bool = False) -> list[PlannedAttack]:
-    """Those of :func:`cells_of` that are run on a model: where it names attacks these, noise and corruptions.
+    """Select the cells of :func:`cells_of` to run on a model; if it names attacks, only these, noise and corruptions.
 
-    Of goals for one class of each image and for several labels only those of the model's kind are left, if there are
-    any.
+    If there are goals of both kinds, single-label and multi-label, only those of the model's kind are kept, if any.
 
     Args:
         suite: Suite to run.
         model: Model of the suite.
         data: Data set that it is run on.
-        several: Whether it has several labels for each image.
+        several: Whether the model has several labels for each image.
 
     Raises:
         UserError: As :func:`cells_of`.
@@ -134,12 +133,12 @@ def cells_for(suite: Suite, model: ModelSpec, data: DatasetSpec, *, several: boo
 
 
 def refuse_idle(suite: Suite, data: DatasetSpec, kinds: Container[bool]) -> None:
-    """Refuse goals that no model of a suite can be attacked with.
+    """Reject goals that fit no model of a suite.
 
     Args:
         suite: Suite to run.
         data: Data set of the suite.
-        kinds: Whether its models have several labels for each image: one answer or both.
+        kinds: Whether its models have several labels for each image: True, False, or both.
 
     Raises:
         UserError: There is such a goal.
@@ -148,11 +147,11 @@ def refuse_idle(suite: Suite, data: DatasetSpec, kinds: Container[bool]) -> None
         if (several := parse_goal(cell.goal).several) not in kinds and not _is_corruption(cell):
             what = "several labels" if several else "one class of each image"
             message = f"suite {suite.name}: goal '{cell.goal}' is for {what}, and no model of the suite is"
-            raise UserError(message, hint="leave the goal out, or name such a model")
+            raise UserError(message, hint="remove the goal, or add such a model")
 
 
 def refuse_granted(cells: Iterable[PlannedAttack], truths: Sequence[tuple[int, ...]], model: Classifier) -> None:
-    """Refuse goals for several labels that no image has a meaning for.
+    """Reject multi-label goals that have no meaning for any image.
 
     Args:
         cells: Attacks of a model on a data set.
@@ -160,7 +159,7 @@ def refuse_granted(cells: Iterable[PlannedAttack], truths: Sequence[tuple[int, .
         model: Model that is attacked.
 
     Raises:
-        UserError: There is such a goal: no image has the label that is to vanish, say.
+        UserError: There is such a goal; for example, no image has the label that is to be removed.
     """
     for goal in dict.fromkeys(cell.goal for cell in cells):
         spec = parse_goal(goal)
@@ -173,7 +172,7 @@ def refuse_granted(cells: Iterable[PlannedAttack], truths: Sequence[tuple[int, .
         if not kept.get(spec.kind, True):
             have = {"label-off": "has that label", "label-on": "lacks that label", "labels-equal": "has other labels"}
             message = f"goal '{goal}' has no meaning here: none of the {len(truths)} images {have[spec.kind]}"
-            raise UserError(message, hint="take more images, or leave the goal out")
+            raise UserError(message, hint="use more images, or remove the goal")
 
 
 def _is_corruption(cell: PlannedAttack) -> bool:
@@ -181,7 +180,7 @@ def _is_corruption(cell: PlannedAttack) -> bool:
 
 
 def last_of(suite: Suite, model: ModelSpec, data: DatasetSpec) -> frozenset[PlannedAttack]:
-    """The last of the suite's attacks on a model, which takes the images in parts if the run stops when it is decided.
+    """The suite's last attack on a model, which processes the images in parts if the run stops once it is decided.
 
     Raises:
         UserError: As :func:`cells_of`.
@@ -194,14 +193,14 @@ def last_of(suite: Suite, model: ModelSpec, data: DatasetSpec) -> frozenset[Plan
 
 
 def _budgets(suite: Suite, data: DatasetSpec, spec: AttackSpec) -> Mapping[str, tuple[float, ...]]:
-    """The budgets of an attack in every norm; where a data set has some of its own, it has no others."""
+    """The budgets of an attack in every norm; a data set's own budgets replace all others."""
     if spec.budgets:
         return usual_budgets(data.name, spec.budgets)
     return spec.eps or data.eps or suite.budgets_on(data)
 
 
 def _surrogates_of(suite: Suite, spec: AttackSpec) -> Sequence[str | None]:
-    """Labels of what an attack is made on; None: the model itself, as for one that asks a model nothing."""
+    """Labels of the surrogates that an attack runs on; None: the model itself, also for attacks that query no model."""
     labels = [each.label for each in suite.surrogates] if spec.surrogates is None else spec.surrogates
     if spec.transfer:
         return list(labels)
@@ -209,7 +208,7 @@ def _surrogates_of(suite: Suite, spec: AttackSpec) -> Sequence[str | None]:
 
 
 def _corruptions_of(suite: Suite, data: DatasetSpec) -> Iterator[PlannedAttack]:
-    """The corruptions, but not on images that are there for the attacks under a mask."""
+    """The corruptions, except on data with a mask, which is there for the attacks."""
     if any(spec.mask is not None for _, spec in suite.attacks_on(data)):
         return
     for name in suite.corruptions:
@@ -220,22 +219,22 @@ def _corruptions_of(suite: Suite, data: DatasetSpec) -> Iterator[PlannedAttack]:
 
 
 def proofs_of(suite: Suite, data: DatasetSpec, cells: Sequence[PlannedAttack]) -> Iterator[PlannedAttack]:
-    """The proofs beside some attacks: one for each goal, norm and budget under which images are reported.
+    """The proofs that go with some attacks: one for each goal, norm and budget under which images are reported.
 
     Args:
-        suite: Suite whose limits they keep; without `prove` there are none.
-        data: Data set whose budgets attacks that look for the smallest perturbation are reported at.
+        suite: Suite whose limits apply to them; without `prove` there are none.
+        data: Data set at whose budgets minimum-norm attacks are reported.
         cells: Attacks of a model on the data set.
 
     Raises:
-        UserError: There is a mask, or a goal for several labels, which proofs do not know.
+        UserError: There is a mask or a multi-label goal, which proofs do not support.
     """
     if suite.prove is None:
         return
     if data.mask is not None:
         raise UserError(f"{data.label}: proofs do not support masks", hint="leave out either --prove or the mask")
     if known := next((cell.goal for cell in cells if parse_goal(cell.goal).several), None):
-        raise UserError(f"goal '{known}': proofs know no goals for several labels", hint="leave out --prove")
+        raise UserError(f"goal '{known}': proofs do not support goals for several labels", hint="leave out --prove")
     params = canonical(suite.prove.model_dump())
     seen: dict[tuple[str, str, float], None] = {}
     for cell in (each for each in cells if not each.attack.startswith(CORRUPTION)):
@@ -245,12 +244,12 @@ def proofs_of(suite: Suite, data: DatasetSpec, cells: Sequence[PlannedAttack]) -
 
 
 def parameters_of(spec: AttackSpec, norm: str, surrogate: str | None = None) -> str:
-    """All parameters of an attack of the suite, as JSON from which `make_attack` makes it again.
+    """All parameters of an attack of the suite, as JSON from which `make_attack` can recreate it.
 
     Args:
         spec: Attack of the suite.
         norm: Norm in which it works.
-        surrogate: Label of what it is made on, which is among them; None: the model itself.
+        surrogate: Label of the surrogate, which is one of the parameters; None: the model itself.
     """
     attack = make_attack(spec.name, norm, spec.params)
     if isinstance(attack, FoolboxAttack):

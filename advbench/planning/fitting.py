@@ -1,4 +1,4 @@
-"""A data set made ready for one model: its labels as the model's classes, and the model judged among those it has."""
+"""Matches a data set to a model: labels become the model's classes, and it is judged among the data set's classes."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -13,26 +13,26 @@ from advbench.models.restricted import restricted
 
 
 class Fitted(NamedTuple):
-    """A data set and a model that go together."""
+    """A data set and a model, matched to each other."""
 
     dataset: Dataset
     """The data set, with labels as numbers of the model's classes."""
     model: Classifier
-    """The model; judged among the classes of the data set, where its authors want that."""
+    """The model; judged among the classes of the data set, if the data set's authors intend that."""
     matches: tuple[Match, ...]
-    """How each class of the data set was found in the model; none where labels were numbers from the beginning."""
+    """How each class of the data set was found in the model; empty if labels were numbers from the start."""
 
 
 def made_for(data: str, model: str, classes: Callable[[], int]) -> bool | None:
-    """Whether a data set of the catalogue shows what a model is for.
+    """Whether a data set of the catalogue is the kind of data that a model was made for.
 
     Args:
         data: Name of the data set.
         model: Name of the model.
-        classes: Gives the model's number of classes; called for a model that the catalogue does not have.
+        classes: Returns the model's number of classes; called for a model that is not in the catalogue.
 
     Returns:
-        None for a data set whose classes have to be looked at.
+        None for a data set whose classes have to be inspected.
 
     Example:
         >>> made_for("mnist", "lenet", lambda: 10), made_for("mnist", "vgg16", lambda: 1000)
@@ -49,13 +49,13 @@ def fitted(model: Classifier, name: str, dataset: Dataset, spec: DatasetSpec) ->
     """Find the classes of a data set among those of a model.
 
     Args:
-        model: Classifier that is to be judged on it.
+        model: Classifier to be judged on it.
         name: Name of the model, as on the command line.
         dataset: Data set, opened.
-        spec: What was named by a person.
+        spec: The data set as the user specified it.
 
     Raises:
-        UserError: The model is made for something else, or does not have these classes.
+        UserError: The model was made for other data, or does not have these classes.
 
     Example:
         >>> from advbench.datasets import load_dataset
@@ -68,7 +68,7 @@ def fitted(model: Classifier, name: str, dataset: Dataset, spec: DatasetSpec) ->
         shows = DATASETS[spec.name]
         own = MODELS[name].data if name in MODELS else f"{model.num_classes} classes"
         message = f"data set {spec.name} is {shows.data} with {shows.classes} classes, and model {name} is for {own}"
-        raise UserError(message, hint="name another one: `advbench datasets` and `advbench models` list them")
+        raise UserError(message, hint="choose another one: `advbench datasets` and `advbench models` list them")
     found = matched(dataset, model.classes, spec.classes, several=model.several)
     judged = model if found.among is None else restricted(model, found.among)
     labels = found.dataset.labels

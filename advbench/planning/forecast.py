@@ -1,4 +1,4 @@
-"""Forecast of the work and the cost of a run, for a dry run."""
+"""Forecast of the work and the cost of a run, for dry runs."""
 
 import json
 import time
@@ -36,11 +36,11 @@ class Forecast(NamedTuple):
     tables: tuple[ForecastTable, ...]
     """Tables, one for each model on each of its data sets."""
     total: str
-    """Units, passes, time and memory in all, in words."""
+    """Totals of units, passes, time and memory, in words."""
 
 
 def forecast(suite: Suite, workers: Wanted) -> Forecast:
-    """Plan a suite and work out its units, their passes, and the time and memory they would take.
+    """Plan a suite and estimate its units, their passes, and the time and memory they would take.
 
     Args:
         suite: Suite to be run.
@@ -74,7 +74,7 @@ def _total(plan: Plan, speed: dict[tuple[str, str], float], workers: Workers) ->
         f"time: at most {describe_duration(seconds / workers.number)}; memory: about "
         f"{(PROCESS_BYTES + largest_bytes(plan)) * workers.number / 2**30:.1f} GiB\n"
         f"workers: {workers.number} ({workers.why})\n"
-        "An image that is fooled leaves its attack early, so that most runs take less."
+        "Images leave an attack as soon as they are fooled, so most runs take less."
     )
 
 
@@ -102,7 +102,7 @@ def _seconds(unit: Unit, speed: dict[tuple[str, str], float]) -> float:
 
 
 def _seconds_per_pass(resources: Resources, pair: tuple[str, str], plan: Plan) -> float:
-    """Seconds of a pass on one image: a third of a forward and a backward pass, or a forward pass without gradients."""
+    """Seconds per pass on one image: a third of a forward and a backward pass, or one gradient-free forward pass."""
     unit = plan.clean()[pair][0]
     x, model = resources.images(_first(unit, 8)).x, resources.judged(*pair)
     x.requires_grad_(has_gradient(model, x))

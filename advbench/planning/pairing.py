@@ -1,4 +1,4 @@
-"""Which model of a suite is run on which of its data sets."""
+"""Pairs the models of a suite with its data sets."""
 
 from collections.abc import Mapping
 

@@ -1,4 +1,4 @@
-"""From a suite to units of work of some seconds each, every one named by a digest of all that decides its result."""
+"""Turns a suite into units of work of a few seconds each, named by a digest of all that decides their results."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
@@ -40,7 +40,7 @@ class Plan(NamedTuple):
     units: tuple[Unit, ...]
     """Units in the order of the plan; those of the tasks "clean" and "checks" come first, those of "prove" last."""
     identity: dict[str, Any]
-    """Identity: what decides the results; a run can only be resumed with the same one."""
+    """Identity of the run: everything that decides the results; a run can only be resumed with the same identity."""
     classes: dict[str, list[str]]
     """Label of a data set -> names of its classes."""
     footprints: dict[tuple[str, str], Footprint]
@@ -52,7 +52,7 @@ class Plan(NamedTuple):
         return digest(self.identity, digits=16)
 
     def clean(self) -> dict[tuple[str, str], list[Unit]]:
-        """Model and data set -> the units that predict its clean images, in which every image stands once."""
+        """Model and data set -> the units that predict its clean images; every image occurs in exactly one."""
         found: dict[tuple[str, str], list[Unit]] = {}
         for unit in self.units:
             if unit.task == "clean":
@@ -61,16 +61,16 @@ class Plan(NamedTuple):
 
 
 def make_plan(suite: Suite, resources: Resources, forms: Mapping[str, Choice] = MappingProxyType({})) -> Plan:
-    """Plan a run: look at every model and every image, and cut the work into units.
+    """Plan a run: inspect every model and every image, and divide the work into units.
 
     Args:
         suite: Suite to run.
         resources: Models and images of the suite.
-        forms: Forms from the identity of an earlier plan, to be kept; all others are chosen for this machine.
+        forms: Forms to keep, from the identity of an earlier plan; all others are chosen for this machine.
 
     Raises:
-        UserError: Something cannot be loaded, a model has no data set or the reverse, or parameters or budgets of an
-            attack are wrong or missing.
+        UserError: Something cannot be loaded, a model has no data set or the reverse, or an attack has wrong or missing
+            parameters or budgets.
     """
     around = surroundings(resources.device.type)
     pairs = fitting_pairs(suite, resources)
@@ -100,15 +100,15 @@ class _Draft(NamedTuple):
     """The part of a plan about one model on one data set."""
 
     name: str
-    """What it is called in the identity."""
+    """Key of this part in the identity."""
     images: str
     """Digest of its images."""
     stages: tuple[Sequence[Unit], ...] = ((), (), (), ())
     """Units that predict, check, attack and prove."""
     size: Footprint | None = None
-    """Cost of one image; None: there is none."""
+    """Cost of one image; None: there are no images."""
     forms: Mapping[str, Choice] = MappingProxyType({})
-    """The forms that were chosen, of the model and of surrogates."""
+    """The forms that were chosen for the model and the surrogates."""
     stored: Iterable[str] = ()
     """Parameters of attacks that apply a stored perturbation."""
 
@@ -161,32 +161,32 @@ def _check_goals(cells: Sequence[PlannedAttack], model: Classifier, labelled: Ma
 
 
 def _of_surrogates(suite: Suite, resources: Resources, known: Mapping[str, str]) -> dict[str, Any]:
-    """The part of the identity about models that attacks are made on and none is judged."""
+    """The part of the identity about surrogates that are only attacked, not judged."""
     labels = dict.fromkeys(each.label for surrogate in suite.surrogates for each in surrogate.models)
     found = {label: resources.digest(label) for label in sorted(labels) if label not in known}
     return {"surrogates": found} if found else {}
 
 
 def _size(model: Classifier, images: Tensor, cells: Sequence[PlannedAttack], which: str) -> Footprint:
-    """Cost of one image, once a model has answered for it and it is known to be large enough for every attack."""
+    """Cost of one image, after checking that the model accepts it and that it is large enough for every attack."""
     refuse_small((cell.attack for cell in cells), images.shape[2:], which)
     try_model(model, images[0])
     return footprint(model, images[0])
 
 
 def _key(labelled: Matched) -> dict[str, Any]:
-    """What decides the results of a model on a data set, beside the code, the model and the images."""
+    """Everything that decides the results of a model on a data set, besides the code, the model and the images."""
     found = {"format": FORMAT, "labels": labelled.dataset.truths}
     return found | ({} if labelled.among is None else {"among": labelled.among})
 
 
 def _mask(data: DatasetSpec) -> dict[str, str]:
-    """What may change in the images, where that is not everything."""
+    """The mask, if only part of each image may change."""
     return {} if data.mask is None else {"mask": parse_mask(data.mask).digest()}
 
 
 def chosen(suite: Suite, data: DatasetSpec, size: int) -> tuple[int, ...]:
-    """Numbers of the images that are used: the same for the same seed, and a smaller choice is part of a larger one.
+    """Numbers of the images that are used: the same for the same seed; a smaller choice is a subset of a larger one.
 
     Example:
         >>> suite = Suite(name="x", models="vgg16", datasets="mnist-samples", attacks="pgd", images=3)
@@ -200,8 +200,8 @@ def some_of(size: int, count: int, seed: int) -> tuple[int, ...]:
     """Numbers of some images of a data set, ascending; see :func:`chosen`.
 
     Args:
-        size: Number of images that there are.
-        count: Number of images wanted; all of them if it is larger.
+        size: Number of images in the data set.
+        count: Number of images wanted; if it exceeds `size`, all of them.
         seed: Seed of the choice.
     """
     shuffled = sorted(range(size), key=lambda number: short_digest(seed, number))
@@ -209,10 +209,10 @@ def some_of(size: int, count: int, seed: int) -> tuple[int, ...]:
 
 
 def _ids(resources: Resources, model: str, dataset: str, numbers: tuple[int, ...]) -> tuple[str, ...]:
-    """The ids of the images: digests of their content, with a number appended where one repeats another.
+    """Ids of the images: digests of their content, with a number appended to duplicates.
 
     Raises:
-        UserError: They have several sizes, so that no batch can be made of them.
+        UserError: They have several sizes, so they cannot be batched.
     """
     sizes: dict[str, None] = {}
 
@@ -227,13 +227,13 @@ def _ids(resources: Resources, model: str, dataset: str, numbers: tuple[int, ...
     ids = tuple(map(Numbering(), map(name, numbers)))
     if len(sizes) > 1:
         found = f"{len(sizes)} sizes, such as {' and '.join([*sizes][:2])} pixels"
-        hint = "say to which size they are to be scaled: input_size of the model (--input-size)"
-        raise UserError(f"images of {dataset} have {found}, and {model} gets them as they are", hint=hint)
+        hint = "set the size to scale them to: input_size of the model (--input-size)"
+        raise UserError(f"images of {dataset} have {found}, and {model} does not resize them", hint=hint)
     return ids
 
 
 def _first_images(resources: Resources, model: str, data: DatasetSpec, numbers: tuple[int, ...]) -> Tensor:
-    """The first `FEW` images that can be read and have one size, which the mask fits, (N, C, H, W), on the device."""
+    """The first `FEW` readable images of one size that the mask fits (N, C, H, W), on the device."""
     found: list[Tensor] = []
     problems: list[UserError] = []
     for number in numbers:

@@ -1,4 +1,4 @@
-"""A run made ready: its suite, its folder, its models and images, and its plan."""
+"""Prepares a run: its suite, its folder, its models and images, and its plan."""
 
 import signal
 import threading
@@ -25,7 +25,7 @@ class PreparedRun(NamedTuple):
     suite: Suite
     """Suite to be run."""
     folder: RunFolder
-    """Folder for the results; no other process writes to it meanwhile."""
+    """Folder for the results; no other process can write to it during the run."""
     resources: Resources
     """The models and images that the suite names."""
     plan: Plan
@@ -33,7 +33,7 @@ class PreparedRun(NamedTuple):
 
 
 class Terminated(BaseException):
-    """The system asked the run to end."""
+    """The system asked the run to terminate."""
 
 
 @contextmanager
@@ -45,20 +45,20 @@ def prepared(
     datasets: Mapping[str, Dataset] | None = None,
     progress: Callable[[str, int, int], None] = lambda *_: None,
 ) -> Iterator[PreparedRun]:
-    """Hold the folder of a run and plan it, for as long as the context lasts.
+    """Context manager that plans a run and holds the lock on its folder.
 
-    Within the context torch computes with one thread and with gradients, as every worker does, whatever the caller has
-    set, and SIGTERM raises :class:`Terminated`.
+    Within the context torch uses one thread and computes gradients, as in every worker, whatever the caller has set,
+    and SIGTERM raises :class:`Terminated`.
 
     Args:
         suite: Suite to run.
-        folder: Folder for its results. If it holds the same run, the forms of its networks are kept.
-        models: Label -> classifier, for models that the suite names but no table has.
-        datasets: Label -> data set, for data sets that the suite names but no table has.
+        folder: Folder for its results. If it already contains the same run, the forms of its networks are kept.
+        models: Label -> classifier, for models that the suite names but the catalogue does not contain.
+        datasets: Label -> data set, for data sets that the suite names but the catalogue does not contain.
         progress: Called when planning begins.
 
     Raises:
-        UserError: Something cannot be loaded, the folder cannot be written to, or another process is running in it.
+        UserError: Something cannot be loaded, the folder cannot be written to, or another process is using it.
     """
     files = RunFolder(folder)
     with files.held(), one_thread(), terminable(), torch.inference_mode(False), torch.enable_grad():
@@ -68,7 +68,7 @@ def prepared(
 
 
 def _known_forms(folder: RunFolder) -> dict[str, Choice]:
-    """The forms of networks that a run was begun with: its machine chose them then, and they decide its results."""
+    """The network forms that a run was started with: they were chosen on that machine, and they decide its results."""
     if not folder.manifest.exists():
         return {}
     identity = folder.read_manifest().get("identity", {})
@@ -77,7 +77,7 @@ def _known_forms(folder: RunFolder) -> dict[str, Choice]:
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Compute with the settings of a worker: the number of threads may change the last bits of a result."""
+    """Use the settings of a worker: the number of threads may change the last bits of a result."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -88,7 +88,7 @@ def one_thread() -> Iterator[None]:
 
 @contextmanager
 def terminable() -> Iterator[None]:
-    """Let SIGTERM end the run as Ctrl-C does, with all results so far saved."""
+    """Let SIGTERM end the run like Ctrl-C, with all results so far saved."""
 
     def end(number: int, frame: FrameType | None) -> None:
         raise Terminated

@@ -30,15 +30,15 @@ from attacks import Fast
 from attacks.speed.folding import FORMS
 
 T = TypeVar("T")
-"""Anything that is made once and kept, or an image or its number in the data set."""
+"""Anything that is created once and cached, or an image or its number in the data set."""
 MOST_STARTS = 256
-"""Largest number of images of a data set from which attacks that need a start may begin."""
+"""Largest number of images of a data set that attacks may use as starting points."""
 KEEP_BYTES = 64 * 2**20
-"""Bytes of images kept in memory; beyond that images are read again."""
+"""Bytes of images kept in memory; beyond that, images are read again."""
 
 
 class UnitImages(NamedTuple):
-    """The images of a unit that can be read, and why the others cannot."""
+    """The readable images of a unit, and the reasons why the others are not."""
 
     x: Tensor
     """Images (n, C, H, W), float32, in [0, 1]."""
@@ -53,8 +53,8 @@ class Resources:
 
     Args:
         suite: Suite to be run.
-        models: Label -> classifier, in place of those that the suite names.
-        datasets: Label -> data set, in place of those that the suite names.
+        models: Label -> classifier, replacing those that the suite names.
+        datasets: Label -> data set, replacing those that the suite names.
     """
 
     def __init__(
@@ -72,11 +72,11 @@ class Resources:
                 load_model, model.name, weights=model.weights, about=model.about
             )
             if model.label not in self._specs and (said := model.about.said()):
-                raise UserError(f"model {model.label} is given as an object, which says {' and '.join(said)} itself")
+                raise UserError(f"model {model.label} is given as an object, which has its own {' and '.join(said)}")
         for data in suite.datasets:
             self._makers[f"data {data.label}"] = partial(load_dataset, data.name, **data.given())
         self._made: dict[str, Any] = {f"model {label}": model for label, model in (models or {}).items()}
-        # A data set that is given as an object does not know under which mask its images will be attacked.
+        # A data set that is given as an object does not know the mask that its images will be attacked with.
         labels = {data.label for data in suite.datasets}
         names = {label: [each for each in labels if label in (each, without_mask(each))] for label in (datasets or {})}
         datasets = {each: data for label, data in (datasets or {}).items() for each in names[label]}
@@ -96,18 +96,18 @@ class Resources:
         return self._models[label]
 
     def judged(self, label: str, dataset: str) -> Classifier:
-        """The classifier with the classes among which it is judged on a data set; nearly always all that it has."""
+        """The classifier with the classes among which it is judged on a data set; nearly always all of its classes."""
         among = self._among(label, dataset)
         if among is None:
             return self.model(label)
         return self.once(f"model {label} among {among}", lambda: restricted(self.model(label), among))
 
     def _among(self, label: str, dataset: str) -> tuple[int, ...] | None:
-        """The classes among which a model is judged; the data set is opened only where they are not all."""
+        """The classes among which a model is judged; the data set is opened only if they are not all of them."""
         return self.matched(label, dataset).among if dataset in self._restricted else None
 
     def matched(self, label: str, dataset: str) -> Matched:
-        """The data set with labels that are classes of a model.
+        """The data set, with labels that are classes of a model.
 
         Raises:
             UserError: Its classes are not those of the model.
@@ -119,13 +119,13 @@ class Resources:
         )
 
     def fast(self, label: str, dataset: str, form: str, x: Tensor) -> Fast:
-        """The classifier with a faster form of it beside, for attacks; as it is where it cannot have that form here.
+        """The classifier with a faster form for attacks; without one if that form is not available here.
 
         Args:
             label: Label of the classifier.
             dataset: Label of the data set.
-            form: One of :data:`attacks.speed.folding.FORMS`, as it was planned, perhaps on another machine.
-            x: UnitImages (N, C, H, W) that are to be attacked.
+            form: One of :data:`attacks.speed.folding.FORMS`, as planned, possibly on another machine.
+            x: Images (N, C, H, W) to be attacked.
         """
         model = self.judged(label, dataset)
 
@@ -138,7 +138,7 @@ class Resources:
         return self.once(f"model {label} among {self._among(label, dataset)}, {form}", make)
 
     def digest(self, label: str) -> str:
-        """Digest of the classifier: of what it was made from, and of what was built."""
+        """Digest of the classifier: of its specification and of the resulting network."""
         if label not in self._digests:
             self._digests[label] = digest_of(self._specs.get(label), self.model(label))
         return self._digests[label]
@@ -162,7 +162,7 @@ class Resources:
             image = picture if isinstance(picture, Tensor) else input_of(self.model(model), picture)
         except UserError:
             raise
-        except Exception as error:  # a file may be broken in ways that a decoder has no word for
+        except Exception as error:  # a decoder may raise anything on a broken file
             raise UserError(f"cannot read image {number} of {dataset}: {type(error).__name__}: {error}") from error
         _check(image, f"image {number} of {dataset}")
         self._images.keep(key, image)
@@ -172,7 +172,7 @@ class Resources:
         """The images of a unit, on the device.
 
         Raises:
-            UserError: An image is not the one that was planned with.
+            UserError: An image has changed since the run was planned.
         """
         found, unreadable = {}, {}
         for row, (number, expected) in enumerate(zip(unit.samples, unit.sample_ids, strict=True)):
@@ -188,14 +188,14 @@ class Resources:
         return UnitImages(x, tuple(found), unreadable)
 
     def starts(self, model: str, dataset: str, numbers: Sequence[int], shape: Sequence[int]) -> Tensor | None:
-        """Images from which attacks may start: those that can be read and have this shape.
+        """Images that attacks may start from: those that can be read and have this shape.
 
-        They are the same for every unit of a run, so that no result depends on how the work is cut.
+        They are the same for every unit of a run, so that no result depends on how the work is divided.
 
         Args:
             model: Label of the model.
             dataset: Label of the data set.
-            numbers: Numbers of the images, those of :func:`spread` among all that the run uses.
+            numbers: Numbers of the images, chosen by :func:`spread` from all that the run uses.
             shape: (C, H, W).
 
         Returns:
@@ -223,15 +223,15 @@ class Resources:
 
     def _make(self, what: str) -> Any:
         if what not in self._makers:  # the plan of a run can be edited
-            raise UserError(f"the plan names the {what}, which the suite does not have")
+            raise UserError(f"the plan names the {what}, which is not in the suite")
         return self.once(what, self._makers[what])
 
     def once(self, what: str, make: Callable[[], T]) -> T:
-        """What a function makes, which is called the first time alone.
+        """Return the cached result of a function, which is called only the first time.
 
         Args:
-            what: Name under which it is kept.
-            make: Function that makes it.
+            what: Key of the cached result.
+            make: Function that computes it.
         """
         if what not in self._made:
             self._made[what] = make()
@@ -240,10 +240,10 @@ class Resources:
 
 
 def digest_of(spec: ModelSpec | None, model: Classifier) -> str:
-    """Digest of a classifier: of what it was made from, and of what was built.
+    """Digest of a classifier: of its specification and of the resulting network.
 
     Args:
-        spec: What it was loaded by; None for an object.
+        spec: Specification that it was loaded from; None for an object.
         model: Classifier that was loaded.
     """
     made_from = {} if spec is None else _made_from(spec)
@@ -251,19 +251,19 @@ def digest_of(spec: ModelSpec | None, model: Classifier) -> str:
 
 
 def _made_from(spec: ModelSpec) -> dict[str, Any]:
-    """What determines the answers of a model besides its weights."""
+    """Everything besides the weights that determines a model's outputs."""
     told = {"about": said} if (said := spec.about.without("gradients_from").said()) else {}
     twin = {} if spec.gradients_from is None else {"gradients_from": origin(spec.gradients_from)}
     return origin(spec.name) | told | twin
 
 
 def _is_restricted(name: str) -> bool:
-    """Whether models are judged among the classes of a data set alone; False for one that no table has."""
+    """Whether models are judged only among the classes of a data set; False for one that is not in the catalogue."""
     return name in DATASETS and DATASETS[name].restricted
 
 
 def spread(images: Sequence[T]) -> Sequence[T]:
-    """At most `MOST_STARTS` of some images, evenly spread, because a data set may be sorted by class.
+    """Choose at most `MOST_STARTS` images, evenly spaced, because a data set may be sorted by class.
 
     Example:
         >>> spread([1, 2, 3]), len(spread(range(1000))), spread(range(1000))[:3]

@@ -1,4 +1,4 @@
-"""The number of processes for a run: as many as cores, memory and the work itself allow, or one for each GPU."""
+"""The number of processes for a run: as many as cores, memory and the amount of work allow, or one for each GPU."""
 
 import multiprocessing
 import os
@@ -14,12 +14,12 @@ from advbench.planning.plan import Plan
 from advbench.records.unit import Unit
 
 PROCESS_BYTES = 600 * 2**20
-"""Memory of a worker before it has loaded a model, bytes."""
+"""Memory of a worker before it loads a model, bytes."""
 WORTH_SECONDS = 15
-"""Expected seconds of work from which on a process of its own is worth its start."""
+"""Smallest amount of work, in expected seconds, for which starting another process pays off."""
 
 Wanted = int | Literal["auto"]
-"""The number of processes as users give it."""
+"""The number of processes as a user specifies it."""
 
 
 class Workers(NamedTuple):
@@ -28,7 +28,7 @@ class Workers(NamedTuple):
     number: int
     """Number of processes; 1: the process of the run does the work itself."""
     why: str
-    """What decided the number."""
+    """The reason for this number."""
     devices: tuple[str, ...]
     """The device of each process."""
 
@@ -38,18 +38,18 @@ def choose_workers(plan: Plan, device: str, wanted: Wanted = "auto") -> Workers:
 
     Args:
         plan: The plan of the run.
-        device: The device or devices, as the suite has it; see :func:`devices_of`.
-        wanted: A number; or "auto": one process for each GPU, or as many as there are cores, as fit into the free
-            memory, and as have at least `WORTH_SECONDS` of work.
+        device: The device or devices, as written in the suite; see :func:`devices_of`.
+        wanted: A number; or "auto": one process for each GPU, or, on the CPU, as many as there are cores, fit into
+            free memory, and have at least `WORTH_SECONDS` of work each.
 
     Raises:
-        UserError: A number below 1, or a device that is not there.
+        UserError: A number below 1, or a device that does not exist.
     """
     if wanted != "auto" and wanted < 1:
         raise UserError(f"there cannot be {wanted} workers", hint='give a number from 1, or "auto"')
     places = devices_of(device)
     if wanted != "auto":
-        count, why = wanted, "as asked for"
+        count, why = wanted, "as requested"
     elif places == ("cpu",):
         count, why = _on_cores(plan)
     else:
@@ -82,17 +82,17 @@ def devices_of(name: str) -> tuple[str, ...]:
 
 
 def _on_cores(plan: Plan) -> tuple[int, str]:
-    """The number of processes that is best on cores, and why it is not larger."""
+    """The best number of processes on CPU cores, and the reason why it is not larger."""
     attacks = [unit for unit in plan.units if unit.task == "attack"]
     seconds = sum(expected_seconds(unit, plan.footprints) for unit in attacks)
     cores, memory = usable_cores(), free_memory()
     limits = [
         (cores, f"{cores} cores" if cores > 1 else "one core"),
         (len(attacks), f"{len(attacks)} units of attacks"),
-        (int(seconds / WORTH_SECONDS), f"about {seconds:.0f} s of work, and {WORTH_SECONDS} s are worth a process"),
+        (int(seconds / WORTH_SECONDS), f"about {seconds:.0f} s of work, and a process pays off from {WORTH_SECONDS} s"),
     ]
     if multiprocessing.current_process().daemon:
-        limits.append((1, "a process that may not start others"))
+        limits.append((1, "this process may not start others"))
     if memory is not None:
         one = PROCESS_BYTES + largest_bytes(plan)
         limits.append((memory // one, f"{memory / 2**30:.1f} GiB of memory, and {one / 2**30:.1f} GiB for each"))
@@ -101,13 +101,13 @@ def _on_cores(plan: Plan) -> tuple[int, str]:
 
 
 def expected_seconds(unit: Unit, footprints: dict[tuple[str, str], Footprint]) -> float:
-    """The time of a unit on one core of an ordinary machine, from its operations: an upper bound, roughly."""
+    """Expected time of a unit on one core of an ordinary machine, from its operations: roughly an upper bound."""
     size = footprints[unit.model, unit.dataset]
     return unit.passes * len(unit.samples) * (size.flops / SPEED + PASS_SECONDS)
 
 
 def largest_bytes(plan: Plan) -> int:
-    """The memory that the largest unit of a plan needs in a process, bytes."""
+    """Memory that the largest unit of a plan needs in a process, bytes."""
 
     def needed(unit: Unit) -> int:
         size = plan.footprints[unit.model, unit.dataset]
@@ -117,7 +117,7 @@ def largest_bytes(plan: Plan) -> int:
 
 
 def usable_cores() -> int:
-    """The number of cores that this process may use: those it is bound to, and those that its container allows.
+    """Number of cores that this process may use, given its CPU affinity and the limits of its container.
 
     Example:
         >>> usable_cores() >= 1
@@ -130,7 +130,7 @@ def usable_cores() -> int:
 
 
 def free_memory() -> int | None:
-    """Bytes of memory that are available, on the machine and in its container; None where that is not known."""
+    """Bytes of memory available on the machine and in its container; None if unknown."""
     try:
         lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
     except OSError:
@@ -139,13 +139,13 @@ def free_memory() -> int | None:
     most, used = _control_group("memory.max"), _control_group("memory.current")
     if most.isdecimal() and used.isdecimal():
         counted = dict(line.split() for line in _control_group("memory.stat").splitlines())
-        left = int(most) - int(used) + int(counted.get("inactive_file", 0))  # cached files make room when it is needed
+        left = int(most) - int(used) + int(counted.get("inactive_file", 0))  # file caches are evicted when needed
         return left if free is None else min(left, free)
     return free
 
 
 def _control_group(name: str) -> str:
-    """A limit of the container, as version 2 of Linux' control groups has it; empty if there is none."""
+    """A limit of the container, from version 2 of Linux control groups; empty if there is none."""
     try:
         return (Path("/sys/fs/cgroup") / name).read_text(encoding="ascii").strip()
     except OSError:

@@ -1,1 +1,1 @@
-"""What a run leaves behind, and how it is written and read. No torch."""
+"""The records of a run, and how they are written and read. Does not import torch."""

@@ -1,4 +1,4 @@
-"""The adversarial images that a run kept, read back. No torch."""
+"""Reads the adversarial images that a run kept. Does not import torch."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,11 +13,11 @@ if TYPE_CHECKING:
 
 
 _DIMENSIONS = {"x": 4, "x_adv": 4, "clean_logits": 2, "adv_logits": 2}
-"""Tensors of a file and their numbers of dimensions, the first of which counts the images."""
+"""Tensors of a file and their numbers of dimensions; the first dimension indexes the images."""
 
 
 def kept_rows(run: "StoredRun") -> Iterator[pd.DataFrame]:
-    """The rows of the frame whose images were kept, with the file and the place in it of each image."""
+    """Yield the rows of the frame whose images were kept, with the file and position of each image."""
     by_unit = dict(iter(run.frame.groupby("unit_id", observed=True, sort=False)))
     for path in sorted((run.folder / "adv").glob("*.safetensors")):
         if path.stem not in by_unit:
@@ -25,18 +25,18 @@ def kept_rows(run: "StoredRun") -> Iterator[pd.DataFrame]:
         try:
             numbers = kept_tensors(path)["rows"].astype(np.int64)
         except (OSError, ValueError, KeyError):
-            continue  # a damaged file is the business of `advbench verify`; the report goes without
+            continue  # damaged files are for `advbench verify` to report; here they are skipped
         unit = by_unit[path.stem]
         if ((numbers >= 0) & (numbers < len(unit))).all():
             yield unit.iloc[numbers].assign(file=path.name, place=np.arange(len(numbers)))
 
 
 def kept_tensors(path: Path, place: int | None = None) -> dict[str, NDArray[np.generic]]:
-    """The row numbers of a file, or all that it holds of one image.
+    """The row numbers of a file, or everything in it about one image.
 
     Raises:
-        OSError: It cannot be read.
-        ValueError: It is no such file, or holds other numbers of images than of rows.
+        OSError: The file cannot be read.
+        ValueError: It is not such a file, or has different numbers of images and rows.
     """
     from safetensors import SafetensorError, safe_open
 

@@ -1,4 +1,4 @@
-"""The logits of clean images, as the units of the task "clean" recorded them. No torch."""
+"""Reads the logits of clean images, recorded by the units of the task "clean". Does not import torch."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -14,16 +14,16 @@ from advbench.records.unit import Unit
 
 
 class CleanLogits(NamedTuple):
-    """The model's answers for some clean images."""
+    """The model's logits for some clean images."""
 
     numbers: tuple[int, ...]
-    """Numbers of the images in the data set (n), those that could not be read left out."""
+    """Numbers of the images in the data set (n), without unreadable ones."""
     logits: NDArray[Any]
     """Logits (n, classes)."""
 
 
 def read_clean(folder: RunFolder, units: Sequence[Unit], numbers: Sequence[int]) -> CleanLogits:
-    """Read the logits of some images, in their order; only the files that may hold them are opened.
+    """Read the logits of some images, in the given order; only the files that may contain them are opened.
 
     Args:
         folder: Folder of the run.
@@ -34,7 +34,7 @@ def read_clean(folder: RunFolder, units: Sequence[Unit], numbers: Sequence[int])
         UserError: A file is missing or damaged.
     """
     found: dict[int, NDArray[Any]] = {}
-    first, last = min(numbers), max(numbers)  # the images of a look stand in a random order
+    first, last = min(numbers), max(numbers)  # the images of a look are in random order
     for unit in units:
         if unit.samples[0] <= last and first <= unit.samples[-1]:
             tensors = _tensors(folder, unit)

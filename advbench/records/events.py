@@ -1,4 +1,4 @@
-"""The log of a run's events, read while the run may be writing to it. No torch."""
+"""Reads the event log of a run, also while the run is writing to it. Does not import torch."""
 
 import json
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import Any
 
 
 class EventLog:
-    """Reads `events.jsonl` piece by piece: each call gives the events since the last one.
+    """Reads `events.jsonl` incrementally: each call returns the events since the last one.
 
     Args:
         path: Path of the file; it need not exist yet.
@@ -15,13 +15,13 @@ class EventLog:
     def __init__(self, path: Path) -> None:
         self._path, self._read = path, 0
         self.damaged = 0
-        """Number of lines so far that hold no event."""
+        """Number of lines so far without a valid event."""
 
     def new(self) -> list[dict[str, Any]]:
         """The events that were written since the last call, in order.
 
-        A line that is still being written waits for the next call. A damaged line is counted and left out. A file that
-        became shorter is another one, and is read from its start.
+        A line that is still being written is left for the next call. A damaged line is counted and skipped. A file that
+        has become shorter was replaced, and is read from its start.
 
         Example:
             >>> EventLog(Path("no such file")).new()

@@ -1,4 +1,4 @@
-"""Trust flags: doubts about a number, recorded with it and shown above it. No torch."""
+"""Trust flags: doubts about a number, recorded with it and shown above it. Does not import torch."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -8,31 +8,31 @@ Severity = Literal["E", "F", "I"]
 """Severity of a flag. E: do not use the number; F: doubt it until the flag is understood; I: good to know."""
 
 _FEW = 3
-"""Most models whose names stand in one line."""
+"""Largest number of model names listed in full."""
 
 
 class Check(NamedTuple):
-    """What a trust flag is raised for the lack of."""
+    """A check whose failure raises a trust flag."""
 
     asks: str
-    """What the check asks for."""
+    """The property that the check requires."""
     severity: str
-    """The severities that its flag may have: "E", "F", "I", or several with slashes between."""
+    """The severities that its flag may have: "E", "F", "I", or several, separated by slashes."""
     full: bool = False
-    """Whether it is made in full only by a run with `trust = "full"`."""
+    """Whether only a run with `trust = "full"` makes it in full."""
 
 
 CHECKS = {
-    "M1": Check("evaluation mode, and passes that leave the model as it is", "E"),
-    "M2": Check("deterministic answers", "F"),
-    "M3": Check("answers do not depend on the batch", "E"),
-    "M4": Check("logits, not probabilities or other bounded answers", "F"),
-    "M5": Check("finite answers and gradients", "E"),
-    "M6": Check("gradients that are there and not zero (Pintor's indicator 1)", "F"),
+    "M1": Check("evaluation mode, and passes that leave the model unchanged", "E"),
+    "M2": Check("deterministic outputs", "F"),
+    "M3": Check("outputs that do not depend on the batch", "E"),
+    "M4": Check("logits, not probabilities or other bounded outputs", "F"),
+    "M5": Check("finite outputs and gradients", "E"),
+    "M6": Check("gradients that exist and are not zero (Pintor's indicator 1)", "F"),
     "M7": Check("gradients that agree with differences", "F"),
     "M8": Check("no step inside without a gradient", "F"),
-    "M9": Check("no gradients asked for inside", "F"),
-    "M10": Check("clean accuracy as it was published for the model", "F"),
+    "M9": Check("no gradients computed in the forward pass", "F"),
+    "M10": Check("clean accuracy as published for the model", "F"),
     "D1": Check("labels that fit the classes of the model", "E"),
     "D2": Check("images normalised once, as the model was trained", "F"),
     "D3": Check("channels in the order that the model was trained with", "F"),
@@ -41,22 +41,22 @@ CHECKS = {
     "D6": Check("no pictures that the model was trained on", "F"),
     "A1": Check("perturbations within eps and [0, 1]", "E"),
     "A2": Check("success confirmed by the predictions", "F"),
-    "A3": Check("adversarial images that hold when they are saved in 8 bits", "I"),
-    "A4": Check("the best candidate of a search returned (Pintor's indicator 3)", "F/I", full=True),
-    "A5": Check("a search that has ended: twice as many steps find no more (Pintor's indicator 4)", "F/I", full=True),
-    "A6": Check("a search that other starts find no more with", "F/I", full=True),
+    "A3": Check("adversarial images that survive saving in 8 bits", "I"),
+    "A4": Check("the best candidate of a search is returned (Pintor's indicator 3)", "F/I", full=True),
+    "A5": Check("a converged search: twice as many steps find no more (Pintor's indicator 4)", "F/I", full=True),
+    "A6": Check("a search that finds no more from other starts", "F/I", full=True),
     "A7": Check("iterative attacks at least as strong as single-step ones", "F/I"),
     "A8": Check("white-box attacks at least as strong as black-box ones", "F/I"),
-    "A9": Check("attacks at least as strong as random points of the budget", "F/I", full=True),
+    "A9": Check("attacks at least as strong as random points within the budget", "F/I", full=True),
     "A10": Check("success grows with eps", "F/I"),
     "A11": Check("without a bound, accuracy falls to chance (Pintor's indicator 6)", "F", full=True),
-    "A12": Check("attacks of more than one kind, not by gradients alone", "I"),
+    "A12": Check("attacks of more than one kind, not only gradient-based ones", "I"),
     "A13": Check("margins that do not jump around the images (Pintor's indicator 2)", "F"),
     "A14": Check("gradients of a twin that carry over to the model (Pintor's indicator 5)", "F"),
-    "A15": Check("perturbations found that were planted to be found (Zimmermann's binarisation)", "F", full=True),
+    "A15": Check("planted perturbations are found (Zimmermann's binarisation)", "F", full=True),
     "P1": Check("no image both proved and fooled", "E"),
 }
-"""Id of a check -> what it asks for. The only table of the trust flags: `advbench flags` prints it."""
+"""Id of each check -> what it requires. The single table of trust flags, printed by `advbench flags`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,14 +83,14 @@ class Flag:
     attack: str | None = None
     """Name of the attack in doubt; None: all attacks."""
     message: str
-    """What was found, with its measure."""
+    """Description of the finding, with its measured value."""
     advice: str
     """What to do next."""
     value: float | None = None
-    """What was measured, to be compared with the check's threshold."""
+    """The measured value, to compare with the check's threshold."""
 
     def as_dict(self) -> dict[str, Any]:
-        """The flag as it stands in `flags.json`."""
+        """The flag as stored in `flags.json`."""
         return asdict(self)
 
     @classmethod
@@ -98,7 +98,7 @@ class Flag:
         """The flag that :meth:`as_dict` wrote.
 
         Raises:
-            TypeError: They are no fields, or one is missing, unknown or of another kind.
+            TypeError: A field is missing, unknown or of the wrong type.
         """
         flag = cls(**fields)
         for name in ("id", "severity", "model", "dataset", "message", "advice"):
@@ -112,7 +112,7 @@ class Flag:
 
 
 def for_people(flags: Iterable[Flag]) -> list[Flag]:
-    """The flags with those that say the same of several models as one, so that a long list can be read.
+    """Merge flags that say the same about several models, so that a long list stays readable.
 
     Example:
         >>> flags = [Flag(id="A12", severity="I", model=name, dataset="d", message="m", advice="a") for name in "abcde"]
@@ -126,17 +126,17 @@ def for_people(flags: Iterable[Flag]) -> list[Flag]:
 
 
 def _listed(names: Sequence[str]) -> str:
-    """All names where they are few, else the first two."""
+    """List all names if there are few, else the first two."""
     if len(names) <= _FEW:
         return ", ".join(names)
     return f"{names[0]}, {names[1]} and {len(names) - 2} more models"
 
 
 def check_severities(severities: object) -> None:
-    """Check that a text names severities, and at least one: with any other nothing would be asserted.
+    """Check that a text names at least one severity and nothing else: otherwise a test would assert nothing.
 
     Raises:
-        ValueError: It does not.
+        ValueError: It names none, or contains something else.
 
     Example:
         >>> check_severities("error")

@@ -1,4 +1,4 @@
-"""The images that need no proof, as the rows of a run's attacks tell: wrong when clean, or fooled. No torch."""
+"""Images that need no proof, from the rows of a run's attacks: wrong when clean, or fooled. Does not import torch."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,10 +11,10 @@ from advbench.records.unit import Unit
 
 
 class Fooled:
-    """The images that the attacks of a run fooled; the rows of a threat are read once.
+    """The images that a run's attacks fooled; the rows of each threat are read once.
 
     Args:
-        folder: Folder of the run, in which every attack is done.
+        folder: Folder of the run, in which all attacks are finished.
         units: Units of its plan.
 
     Example:
@@ -33,7 +33,7 @@ class Fooled:
         self._known: tuple[tuple[str, ...], dict[str, float]] | None = None
 
     def among(self, unit: Unit) -> frozenset[str]:
-        """Ids of the images of a proof's unit that are wrong when clean, or fooled by a perturbation within its eps.
+        """Ids of the images of a proof unit that are wrong when clean, or fooled by a perturbation within its eps.
 
         Raises:
             UserError: The rows of an attack on the same threat are missing or damaged.
@@ -45,8 +45,8 @@ class Fooled:
         return frozenset(name for name in unit.sample_ids if sizes.get(name, float("inf")) <= bound)
 
     def _sizes(self, threat: tuple[str, ...], norm: str) -> dict[str, float]:
-        """Id of an image -> size of the smallest perturbation that fooled it; 0 for one that is wrong when clean."""
-        known = self._known  # threads that serve other workers may change it meanwhile
+        """Id of an image -> size of the smallest perturbation that fooled it; 0 if it is wrong when clean."""
+        known = self._known  # threads that serve other workers may change it concurrently
         if known is not None and known[0] == threat:
             return known[1]
         table, missing = read_rows(self._folder, self._attacks[threat])

@@ -1,4 +1,4 @@
-"""What other verifiers proved of the images of a run, in a file of its folder. No torch."""
+"""Results that other verifiers proved for the images of a run, stored in its folder. Does not import torch."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -15,7 +15,7 @@ _KEY = ("model", "dataset", "goal", "norm", "eps", "sample_id")
 
 
 def property_name(row: Mapping[str, Any]) -> str:
-    """Name of what is to be proved in a row: a digest of model, data set, goal, norm, eps and image.
+    """Name of the property to prove for a row: a digest of model, data set, goal, norm, eps and image.
 
     Example:
         >>> row = {"model": "m", "dataset": "d", "goal": "untargeted", "norm": "linf", "eps": 0.1, "sample_id": "ff"}
@@ -26,7 +26,7 @@ def property_name(row: Mapping[str, Any]) -> str:
 
 
 def read_imported(files: RunFolder) -> dict[str, str]:
-    """Name of each property that another verifier proved -> the name of the verifier.
+    """Name of each property that another verifier proved -> name of the verifier.
 
     Raises:
         UserError: The file was changed.
@@ -53,11 +53,11 @@ def add_imported(files: RunFolder, names: Iterable[str], verifier: str) -> None:
 
 
 def with_imported(frame: Any, proved: Mapping[str, str]) -> Any:
-    """The frame of a run with what other verifiers proved, marked with their names.
+    """Add the results of other verifiers to the frame of a run, marked with their names.
 
     Args:
         frame: Rows of the run.
-        proved: As :func:`read_imported` gives it.
+        proved: Result of :func:`read_imported`.
     """
     if not proved:
         return frame

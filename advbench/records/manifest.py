@@ -1,4 +1,4 @@
-"""What has to stand in the manifest of a run, which anybody may edit. No torch."""
+"""Validates the manifest of a run, which anybody may edit. Does not import torch."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -17,17 +17,17 @@ _KINDS: dict[str, tuple[Any, str]] = {
     **dict.fromkeys(("identity", "environment", "versions", "classes", "notes", "halved"), (Mapping, "a table")),
     "spared": (list, "a list"),
 }
-"""Key -> the kind of its value, and that kind in words."""
+"""Key -> type of its value, and the type in words."""
 _NEEDED = ("run_id", "suite")
 _LATEST = 253_402_300_800
-"""Seconds at which the year 10,000 begins, which no date can hold."""
+"""Timestamp of the start of the year 10,000, which no date can represent, seconds."""
 
 
 def version_of(manifest: Any) -> int:
     """The version of the format in a manifest.
 
     Raises:
-        ValueError: It is no manifest.
+        ValueError: It is not a manifest.
 
     Example:
         >>> version_of({"format": 2})
@@ -35,15 +35,15 @@ def version_of(manifest: Any) -> int:
     """
     found = manifest.get("format") if isinstance(manifest, dict) else None
     if not isinstance(found, int) or isinstance(found, bool):
-        raise ValueError("it is no manifest of a run: it has no format")
+        raise ValueError("it is not the manifest of a run: it has no format")
     return found
 
 
 def check_manifest(manifest: Mapping[str, Any]) -> None:
-    """Check that a manifest holds what all that read it rely on.
+    """Check that a manifest contains everything that its readers rely on.
 
     Raises:
-        ValueError: A key is missing, or its value is of another kind, or the suite is none.
+        ValueError: A key is missing, its value has the wrong type, or the suite is invalid.
 
     Example:
         >>> check_manifest({"run_id": "ab", "suite": {}, "identity": None})

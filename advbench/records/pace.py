@@ -1,4 +1,4 @@
-"""The pace of a run, and the time that the rest of it will take. No torch."""
+"""The pace of a run, and the time that the rest will take. Does not import torch."""
 
 from collections import defaultdict
 from collections.abc import Iterable
@@ -7,11 +7,11 @@ from advbench.records.unit import Unit
 
 
 class Pace:
-    """Estimates how long the remaining units will take, from how long others took.
+    """Estimates how long the remaining units will take, from the times of finished ones.
 
-    Units differ by orders of magnitude, so they are not merely counted: each is weighed by its passes and images, and
-    units of the same attack on the same model take about as long for their weight. What has not been tried yet is
-    taken to be like the rest of the model's units, or else like all others.
+    Units differ by orders of magnitude, so they are not merely counted: each is weighted by its passes and images, and
+    units of the same attack on the same model take about the same time per weight. An attack without finished units is
+    assumed to be like the model's other units, or else like all others.
 
     Args:
         units: The units that remain.
@@ -48,7 +48,7 @@ class Pace:
         """Seconds until everything is done; None as long as nothing is.
 
         Args:
-            elapsed: Seconds in which the units added so far were done, all workers together.
+            elapsed: Wall time in which the units added so far were done by all workers, seconds.
         """
         spent = self._seconds[()]
         if not self._weight[()]:
@@ -69,7 +69,7 @@ def _kind(unit: Unit) -> _Kind:
 
 
 def _levels(kind: _Kind) -> tuple[_Kind, ...]:
-    """The kind itself, its model and data set, its task, and everything."""
+    """From specific to general: the kind itself, its model and data set, its task, and everything."""
     return kind, kind[:3], kind[:1], ()
 
 
@@ -78,7 +78,7 @@ def _weight(unit: Unit) -> float:
 
 
 def describe_duration(seconds: float) -> str:
-    """A duration as people say it.
+    """Format a duration for people.
 
     Example:
         >>> describe_duration(0.2), describe_duration(75), describe_duration(5400)
@@ -92,7 +92,7 @@ def describe_duration(seconds: float) -> str:
 
 
 def describe_rate(units: int, seconds: float) -> str:
-    """The number of units in a time as people say it.
+    """Format a rate of units for people.
 
     Example:
         >>> describe_rate(120, 10), describe_rate(6, 60), describe_rate(1, 3600)

@@ -1,4 +1,4 @@
-"""What a run leaves behind: one record for each image and attack. No torch."""
+"""The record of one image under one attack, a row of a run's results. Does not import torch."""
 
 import json
 import math
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 OK, UNKNOWN, LEFT_OUT = "ok", "unknown", "left out"
 """Values of `Record.status`."""
 PROOF, FOOLED = "proof", "fooled"
-"""Value of `Record.attack` in the row of a proof, and of its `proof_method` where an attack had the image already."""
+"""Value of `Record.attack` in the row of a proof, and of `proof_method` if an attack had already fooled the image."""
 EPS_RELATIVE, EPS_ABSOLUTE = 1e-5, 1e-6
-"""A perturbation may exceed eps by this much, wherever it is measured: float32 rounding of x + delta does."""
+"""Amount by which a measured perturbation may exceed eps, for the float32 rounding of x + delta."""
 _Size = TypeVar("_Size", float, "NDArray[np.float64]")
 
 
@@ -24,7 +24,7 @@ def largest_size(eps: _Size) -> _Size:
     """The largest measured size of a perturbation that counts as within an eps.
 
     Args:
-        eps: Budget, image units, or one for each image (N,).
+        eps: Budget, image units, or one budget for each image (N,).
 
     Example:
         >>> 0.1 < largest_size(0.1) < 0.10001
@@ -34,12 +34,12 @@ def largest_size(eps: _Size) -> _Size:
 
 
 class Reason(StrEnum):
-    """Why nothing is known of an image: the values of `Record.reason`."""
+    """Why the outcome of an image is unknown: the values of `Record.reason`."""
 
     INVALID = "invalid"
     """The attack returned an image that is not finite, leaves [0, 1] or exceeds eps."""
     NO_ANSWER = "no answer"
-    """The model's answers are not all finite."""
+    """The model's outputs are not all finite."""
     CRASHED = "crashed"
     """The attack or the model failed on the image, or the process died."""
     UNREADABLE = "unreadable"
@@ -52,7 +52,7 @@ class Reason(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """One image under one attack. What is not known is None: never NaN, infinity or a zero that means nothing.
+    """One image under one attack. Unknown values are None: never NaN, infinity or a meaningless zero.
 
     Raises:
         ValueError: If a number is not finite, or if there is a reason although the status is not `unknown`, or none
@@ -79,10 +79,9 @@ class Record:
     sample_name: str = ""
     """Name of the image in its data set, such as a file name or a number; empty for pictures given one by one."""
     label: int | None = None
-    """True class, where it is known; None otherwise."""
+    """True class, if known; None otherwise."""
     labels: tuple[int, ...] | None = None
-    """The labels that it truly has, of data with several for each image, ascending; None if they are not known, and of
-    all other data."""
+    """True labels, ascending, if the data has several per image; None if they are unknown, and for all other data."""
     attack: str
     """Registry name of the attack; `proof` in the row of a proof."""
     params: str = "{}"
@@ -90,11 +89,11 @@ class Record:
     goal: str = ""
     """Goal, as written on the command line."""
     goal_labels: tuple[int, ...] | None = None
-    """Labels that a goal for several labels names, ascending; None for all other goals."""
+    """Labels that a multi-label goal names, ascending; None for all other goals."""
     surrogate: str = ""
-    """Label of what the attack was made on in place of the model; empty: the model itself."""
+    """Label of the surrogate that was attacked instead of the model; empty: the model itself."""
     surrogate_class: int | None = None
-    """Class that this predicts for the clean image; None where there is no surrogate, or it did not answer."""
+    """Class that the surrogate predicts for the clean image; None if there is no surrogate or it gave no answer."""
     norm: str = ""
     """Norm in which `eps` is measured."""
     eps: float | None = None
@@ -114,16 +113,16 @@ class Record:
     adv_topk: tuple[int, ...] | None = None
     """The k most likely classes of the adversarial image, best first."""
     clean_labels: tuple[int, ...] | None = None
-    """Labels predicted for the clean image by a model with several for each image, ascending; it has no predicted
-    class. None for all other models."""
+    """Labels that a multi-label model predicts for the clean image, ascending (it has no predicted class); None for all
+    other models."""
     adv_labels: tuple[int, ...] | None = None
-    """The same for the adversarial image."""
+    """Labels that a multi-label model predicts for the adversarial image, ascending; None for all other models."""
     flipped: bool | None = None
     """Whether the predicted class changed, or any of the predicted labels, whatever the goal."""
     met: bool | None = None
     """Whether the goal was met within eps and [0, 1], as measured by the judge."""
     l0: float | None = None
-    """Number of changed values; this and the other sizes are None where nothing was found."""
+    """Number of changed values; this and the other sizes are None if nothing was found."""
     l1: float | None = None
     """Sum of absolute changes, image units."""
     l2: float | None = None
@@ -138,15 +137,15 @@ class Record:
     """Wall time of the attack, divided by the images of its batch."""
     survives_8bit: bool | None = None
     """Whether the goal is still met within eps with each value rounded to the nearest of 256 levels, as in a PNG. The
-    picture that `advbench attack` writes is rounded by a search instead, and may hold where this does not."""
+    picture that `advbench attack` writes is rounded by a search instead, and may succeed even if this fails."""
     judge_draws: int | None = None
-    """Passes of the model in which the candidate was judged: 1, or 20 where its answers are random."""
+    """Number of passes that judged the candidate: 1, or 20 if the model's outputs are random."""
     met_share: float | None = None
-    """Share of those passes in which the goal was met; `met` asks for half of them."""
+    """Share of those passes in which the goal was met; `met` requires half of them."""
     proved: bool | None = None
     """Whether it is proved that no perturbation within eps meets the goal; None in the row of an attack."""
     proof_bound: float | None = None
-    """Lower bound of the goal's margin within eps, in units of logits; None where there is none."""
+    """Lower bound on the goal's margin within eps, in units of logits; None if there is none."""
     proof_method: str | None = None
     """Method that gave the bound: interval, crown-ibp, crown, alpha-crown or split, or the name of another verifier;
     none: the network cannot be proved, and `error` says why; fooled: not tried, since the image is wrong when clean or
@@ -154,14 +153,14 @@ class Record:
     proof_seconds: float | None = None
     """Wall time of the proof."""
     status: str
-    """`ok`; `unknown`: the attack or the image failed, so nothing is known of the model here; or `left out`: the image
-    is of the class that the goal wants first, so that it was not attacked and belongs to no number of that goal."""
+    """`ok`; `unknown`: the attack or the image failed, so nothing is known about the model here; or `left out`: the
+    image already has the class that the goal wants first, so it was not attacked and is in no number of that goal."""
     reason: Reason | None = None
-    """Why the status is `unknown`; None for every other status."""
+    """Reason why the status is `unknown`; None for every other status."""
     error: str | None = None
-    """What failed, why the image was left out, or why it cannot be proved."""
+    """Description of the failure, why the image was left out, or why it cannot be proved."""
     form: str = "plain"
-    """Form of the network from which the attack could take its gradients; verdicts are always the original's."""
+    """Form of the network in which the attack could compute gradients; verdicts always come from the original."""
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
@@ -176,9 +175,9 @@ COLUMNS = tuple(field.name for field in fields(Record))
 
 
 def as_json(rows: Sequence[dict[str, Any]]) -> str:
-    """Rows as a JSON array in ASCII, without the NaN and Infinity that JSON does not have.
+    """Rows as a JSON array in ASCII, without NaN and Infinity, which JSON does not have.
 
-    ASCII passes through every pipe, also where a file name is no valid text.
+    ASCII passes through every pipe, even if a file name is not valid text.
 
     Raises:
         ValueError: If a number is not finite.
@@ -196,4 +195,4 @@ def as_json(rows: Sequence[dict[str, Any]]) -> str:
 
 def as_row(record: Record) -> dict[str, Any]:
     """A record as a plain dictionary, in the order of `COLUMNS`."""
-    return dict(vars(record))  # `asdict` copies every value deeply, which takes longer than writing the file
+    return dict(vars(record))  # `asdict` makes deep copies, which take longer than writing the file

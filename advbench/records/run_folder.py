@@ -1,4 +1,4 @@
-"""The folder of a run: where each file lies, and which process may write to it. No torch."""
+"""The folder of a run: the location of each file, and a lock for writing. Does not import torch."""
 
 import json
 import os
@@ -17,7 +17,7 @@ from advbench.records.unit import FORMAT, Unit
 
 
 class Holder(NamedTuple):
-    """The process that runs in a folder."""
+    """The process that holds the folder of a run."""
 
     pid: int
     """Id of the process."""
@@ -26,7 +26,7 @@ class Holder(NamedTuple):
 
     @property
     def gone(self) -> bool:
-        """Whether the process is known to have ended; of another machine's processes nothing is known."""
+        """Whether the process is known to have ended; False for processes on other machines."""
         if self.host != platform.node() or os.name != "posix":
             return False
         try:
@@ -55,12 +55,12 @@ class RunFolder:
 
     @property
     def manifest(self) -> Path:
-        """What was asked for, with which versions, and how it went."""
+        """Manifest: the suite, the versions, and the course of the run."""
         return self.path / "manifest.json"
 
     @property
     def plan(self) -> Path:
-        """The units of work, one on each line."""
+        """The units of work, one per line."""
         return self.path / "plan.jsonl"
 
     @property
@@ -70,22 +70,22 @@ class RunFolder:
 
     @property
     def imported(self) -> Path:
-        """What other verifiers proved."""
+        """Results imported from other verifiers."""
         return self.path / "imported.json"
 
     @property
     def rows(self) -> Path:
-        """The rows of all shards gathered in one file, which is quicker to read than thousands of shards."""
+        """The rows of all shards gathered in one file, which is faster to read than thousands of shards."""
         return self.path / "rows.parquet"
 
     @property
     def events(self) -> Path:
-        """Log of events, one on each line; it is only ever appended to."""
+        """Event log, one event per line, append-only."""
         return self.path / "events.jsonl"
 
     @property
     def holder(self) -> Holder | None:
-        """The process that runs in the folder, or that was killed there; None if there is none."""
+        """The process that holds the folder, or that was killed while holding it; None if there is none."""
         try:
             pid, _, host = (self.path / ".holder").read_text(encoding="utf-8").partition(" ")
             return Holder(int(pid), host)
@@ -109,11 +109,11 @@ class RunFolder:
         return self.path / "adv" / f"{unit_id}.safetensors"
 
     def error(self, unit_id: str) -> Path:
-        """Why a unit could not be done; it is tried again when the run is resumed."""
+        """The reason why a unit failed; it is retried when the run is resumed."""
         return self.path / "errors" / f"{unit_id}.json"
 
     def result(self, unit: Unit) -> Path:
-        """Where the result of a unit lies, whatever its task."""
+        """Path of a unit's result, whatever its task."""
         return {"clean": self.clean, "checks": self.checks, "attack": self.shard, "prove": self.shard}[unit.task](
             unit.unit_id
         )
@@ -135,7 +135,7 @@ class RunFolder:
             raise UserError(f"cannot read {self.manifest}: {first_line(error)}", hint=_START_AGAIN) from None
         if version != FORMAT:
             hint = "upgrade advbench" if version > FORMAT else _START_AGAIN
-            raise UserError(f"{self.manifest} is of format {version}, and this advbench reads {FORMAT}", hint=hint)
+            raise UserError(f"{self.manifest} has format {version}, and this advbench reads {FORMAT}", hint=hint)
         try:
             check_manifest(manifest)
         except ValueError as error:
@@ -166,16 +166,16 @@ class RunFolder:
             raise UserError(f"cannot read {self.plan}: {first_line(error)}", hint=_START_AGAIN) from None
 
     def log(self, event: str, **details: object) -> None:
-        """Append to the log of events; a failure to write a line does not stop the run."""
+        """Append to the event log; a failure to write does not stop the run."""
         line = json.dumps({"time": round(time.time(), 3), "event": event, **details})
         try:
             with self.events.open("a", encoding="ascii") as file:
                 file.write(f"{line}\n")
         except OSError:
-            return  # the events only tell a story; a full disk shows itself where results are written
+            return  # the log is only informative; a full disk surfaces when results are written
 
     def set_aside(self, path: Path, why: str) -> Path:
-        """Move a damaged file to `corrupt/`, so that its work is done again and it can still be looked at."""
+        """Move a damaged file to `corrupt/`, so that its unit is run again and the file can still be inspected."""
         place = self.path / "corrupt" / f"{path.name}.{time.time_ns()}"
         place.parent.mkdir(exist_ok=True)
         path.replace(place)
@@ -183,13 +183,13 @@ class RunFolder:
         return place
 
     def sweep(self) -> None:
-        """Remove temporary files that a killed process left behind; only while the folder is held."""
+        """Remove temporary files that a killed process left behind; call only while the folder is held."""
         for path in self.path.rglob(".*.tmp-*"):
             path.unlink(missing_ok=True)
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Keep other processes from running in this folder; the lock of a process that died is free.
+        """Keep other processes from running in this folder; the lock is released if its process dies.
 
         Raises:
             UserError: Another process holds it, or the folder cannot be written to.
@@ -205,7 +205,7 @@ class RunFolder:
                         yield
                     finally:
                         holder.unlink(missing_ok=True)
-                        if not self.manifest.exists():  # the run never began
+                        if not self.manifest.exists():  # the run never started
                             lock.unlink(missing_ok=True)
             except Timeout:
                 raise UserError(
@@ -215,8 +215,8 @@ class RunFolder:
 
 
 def _unreadable(file: Path, error: OSError) -> UserError:
-    """The error of a file that is there, and that the system does not let us read: nothing is wrong with the run."""
-    hint = "change its access rights" if isinstance(error, PermissionError) else "check the path and the disk"
+    """The error for a file that exists but that the system does not let us read: the run itself is fine."""
+    hint = "change its permissions" if isinstance(error, PermissionError) else "check the path and the disk"
     return UserError(f"cannot read {file}: {(error.strerror or type(error).__name__).lower()}", hint=hint)
 
 

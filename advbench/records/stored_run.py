@@ -1,4 +1,4 @@
-"""What a run left behind, read back: the frame of all its rows, its plan and its flags. No torch."""
+"""Reads a stored run: the frame of all its rows, its plan and its flags. Does not import torch."""
 
 import json
 from collections.abc import Sequence
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
 
 SPARED = "spared"
-"""Key of the manifest: ids of the units that a run did not need, because it was decided without them."""
+"""Manifest key for the ids of the units that a run did not need, because it was decided without them."""
 NOT_DONE = "not done yet"
-"""Why a unit has no result if nothing went wrong."""
+"""Reason why a unit has no result if nothing went wrong."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,14 +39,14 @@ class StoredRun:
     manifest: dict[str, Any]
     """Identity, environment, versions and course of the run."""
     plan: tuple[Unit, ...]
-    """All units of work, without those that were not needed."""
+    """All units of work, except those that were not needed."""
     frame: "pd.DataFrame"
-    """A row for each image and each unit of an attack or a proof that is done, in the order of the plan; the columns
-    are those of `advbench.records.record.COLUMNS`. Lacking numbers are NaN or NA, never zero."""
+    """A row for each image of each finished attack or proof unit, in the order of the plan; the columns are those of
+    `advbench.records.record.COLUMNS`. Missing numbers are NaN or NA, never zero."""
     flags: list[dict[str, Any]]
     """Trust flags: id, severity, model, dataset, attack, message, advice, value."""
     missing: dict[str, str]
-    """Units without a sound result -> why."""
+    """Id of each unit without an intact result -> why."""
     spared: tuple[Unit, ...] = ()
     """Units that were not needed, because the run was decided without them."""
 
@@ -62,17 +62,17 @@ class StoredRun:
 
     @property
     def complete(self) -> bool:
-        """Whether every unit of the plan has a sound result."""
+        """Whether every unit of the plan has an intact result."""
         return not self.missing
 
     @property
     def unknown(self) -> int:
-        """Rows of which nothing is known, those of missing units included; never to be counted as robust."""
+        """Number of rows with unknown outcome, including those of missing units; never to be counted as robust."""
         missing = sum(len(unit.samples) for unit in self.plan if unit.has_rows and unit.unit_id in self.missing)
         return int((self.frame["status"] == UNKNOWN).sum()) + missing
 
     def to_csv(self, path: str | Path) -> Path:
-        """Write the frame for spreadsheets: a text that one would run as a formula is led by an apostrophe.
+        """Write the frame for spreadsheets: a text that would be run as a formula gets a leading apostrophe.
 
         Raises:
             UserError: It cannot be written.
@@ -90,13 +90,13 @@ class StoredRun:
 
 
 def read_run(folder: str | Path) -> StoredRun:
-    """Read the folder of a run; a run still going on, or interrupted, is read as far as it got.
+    """Read the folder of a run; one that is still running or was interrupted is read as far as it got.
 
     Args:
-        folder: What `advbench run --out` wrote.
+        folder: Folder that `advbench run --out` wrote.
 
     Returns:
-        The run. Every file is compared with the digest inside it.
+        The run. Every file is checked against the digest inside it.
 
     Raises:
         UserError: The folder is not that of a run, or its manifest or plan is damaged or of another version.
@@ -125,19 +125,19 @@ def read_run(folder: str | Path) -> StoredRun:
 
 
 def refuse_part(run: StoredRun, what: str) -> None:
-    """Refuse a run that stopped when it was decided, for something that needs every image.
+    """Reject a run that stopped once it was decided, for something that needs every image.
 
     Args:
         run: The stored run, finished or not.
-        what: What needs them.
+        what: Name of what needs every image, for the message.
 
     Raises:
-        UserError: It stopped before it had been through all images.
+        UserError: It stopped before it had processed all images.
     """
     if run.spared:
         lack = sum(len(unit.samples) for unit in run.spared)
         message = (
-            f"{what} needs every image, and the run in {run.folder} stopped when it was decided: {lack:,} are left"
+            f"{what} needs every image, and the run in {run.folder} stopped once it was decided: {lack:,} are left"
         )
         raise UserError(message, hint='run the suite to its end: without --until-decided and stop = "decided"')
 
@@ -149,7 +149,7 @@ def _planned(files: RunFolder, manifest: dict[str, Any]) -> tuple[tuple[Unit, ..
 
 
 def read_rows(files: RunFolder, units: Sequence[Unit]) -> tuple[Any, dict[str, str]]:
-    """The rows of a run as an Arrow table, and which of the units have none and why.
+    """The rows of a run as an Arrow table, and the units that have none, with the reasons.
 
     Args:
         files: Folder of the run.
@@ -163,7 +163,7 @@ def read_rows(files: RunFolder, units: Sequence[Unit]) -> tuple[Any, dict[str, s
 
 
 def gather_rows(folder: str | Path) -> None:
-    """Write the rows of all shards into one file, if every shard is there and sound.
+    """Write the rows of all shards into one file, if every shard exists and is intact.
 
     Raises:
         UserError: It cannot be written.
@@ -176,7 +176,7 @@ def gather_rows(folder: str | Path) -> None:
 
 
 def _gathered(files: RunFolder, units: Sequence[Unit]) -> Any:
-    """The rows from the file in which they are gathered, if that is sound and every shard as it was."""
+    """The rows from the file of gathered rows, if that is intact and no shard has changed."""
     if not files.rows.exists() or (seals := _seals(files, units)) is None:
         return None
     try:
@@ -186,7 +186,7 @@ def _gathered(files: RunFolder, units: Sequence[Unit]) -> Any:
 
 
 def _seals(files: RunFolder, units: Sequence[Unit]) -> list[str] | None:
-    """The digests in all shards; None if one of them is missing or damaged."""
+    """The digests of all shards; None if one of them is missing or damaged."""
     seals = []
     for unit in units:
         try:
@@ -200,7 +200,7 @@ def _seals(files: RunFolder, units: Sequence[Unit]) -> list[str] | None:
 
 
 def _read(files: RunFolder, unit: Unit) -> Any:
-    """The rows of a unit, or why there are none."""
+    """The rows of a unit, or the reason why there are none."""
     try:
         return read_shard(files.shard(unit.unit_id).read_bytes(), unit.unit_id)
     except FileNotFoundError:
@@ -210,7 +210,7 @@ def _read(files: RunFolder, unit: Unit) -> Any:
 
 
 def _failure(files: RunFolder, unit: Unit) -> str:
-    """Why a unit without rows has no result: what the run wrote down when it failed, if it was tried."""
+    """Why a unit without rows has no result: the error that the run recorded, if it was tried."""
     try:
         return str(json.loads(files.error(unit.unit_id).read_bytes())["error"])
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
@@ -225,6 +225,6 @@ def _flags(files: RunFolder) -> list[dict[str, Any]]:
         for flag in flags:
             Flag.from_dict(flag)
     except (OSError, ValueError, TypeError, RecursionError) as error:
-        hint = "`advbench resume` makes it again"
+        hint = "`advbench resume` recreates it"
         raise UserError(f"cannot read {files.flags}: {first_line(error)}", hint=hint) from None
     return flags

@@ -1,4 +1,4 @@
-"""A unit of work: one attack on one batch of images, named by a digest of all that decides its result. No torch."""
+"""A unit of work: one attack on one batch of images, named by a digest of its inputs. Does not import torch."""
 
 import hashlib
 import json
@@ -13,15 +13,15 @@ from advbench.config.models.surrogate import SURROGATE
 from advbench.sanitize import one_line
 
 FORMAT = 2
-"""Version of what a run leaves behind; it is part of every unit's key."""
+"""Version of the format of stored runs; it is part of every unit's key."""
 
 Task = Literal["clean", "checks", "attack", "prove"]
-"""Predict the clean images, look for reasons to distrust the model, attack, or prove what no attack fooled."""
+"""Predict the clean images, look for reasons to distrust the model, attack, or prove images that no attack fooled."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Unit:
-    """A unit of work in full; its images are found by their numbers and verified by their ids.
+    """A unit of work in full; its images are located by their numbers and verified by their ids.
 
     Example:
         >>> unit = Unit(unit_id="ab", task="clean", model="m", dataset="d", samples=(0,), sample_ids=("ff",))
@@ -42,7 +42,7 @@ class Unit:
     sample_ids: tuple[str, ...]
     """Expected ids of the images, which are digests of their content."""
     attack: str = ""
-    """Registry name of the attack, also where it is checked; `proof` for a proof."""
+    """Registry name of the attack, also for checks of an attack; `proof` for a proof."""
     params: str = "{}"
     """All parameters of the attack or of the proof, as JSON."""
     goal: str = ""
@@ -54,29 +54,29 @@ class Unit:
     seed: int = 0
     """Seed of all random draws; the same for all batches of a cell, because draws belong to the image."""
     form: str = "plain"
-    """Form of the network from which the attack may take its gradients; see :data:`attacks.speed.folding.FORMS`."""
+    """Form of the network in which the attack may compute gradients; see :data:`attacks.speed.folding.FORMS`."""
     passes: float = 0.0
-    """Forward passes expected for each image, backward passes counted double; decides nothing."""
+    """Expected forward passes per image, with backward passes counted double; does not affect results."""
     look: int = 0
-    """Number of the look, from 1, for which a run that stops when it is decided needs it; 0: it is always needed."""
+    """Number of the look, from 1, that needs the unit in a run that stops once it is decided; 0: always needed."""
 
     def __repr__(self) -> str:
         return one_line(self)
 
     @property
     def has_rows(self) -> bool:
-        """Whether its result is a row for each image."""
+        """Whether its result has a row for each image."""
         return self.task in ("attack", "prove")
 
     @property
     def surrogate(self) -> str | None:
-        """Label of what the attack is made on in place of the model; None: the model itself."""
+        """Label of the surrogate that is attacked instead of the model; None: the model itself."""
         found: str | None = json.loads(self.params).get(SURROGATE)
         return found
 
     @property
     def name(self) -> str:
-        """What it does, for people: the attack, or the task, or both."""
+        """Human-readable name: the attack, or the task, or both."""
         if self.surrogate is not None:
             return f"{self.attack} from {self.surrogate}"
         return f"checks of {self.attack}" if self.task == "checks" and self.attack else self.attack or self.task
@@ -92,7 +92,7 @@ class Unit:
 
     @classmethod
     def from_json(cls, text: str) -> Self:
-        """The unit of a line of `plan.jsonl`.
+        """Parse a line of `plan.jsonl`.
 
         Raises:
             ValueError: The line is damaged.
@@ -101,7 +101,7 @@ class Unit:
             fields = json.loads(text)
             if damaged := [name for name, value in fields.items() if not _fits(name, value)]:
                 raise TypeError(damaged[0])
-            # thousands of units are about the same images
+            # thousands of units share the same images
             ids = tuple(map(sys.intern, fields["sample_ids"]))
             return cls(**fields | {"samples": tuple(fields["samples"]), "sample_ids": ids})
         except (KeyError, TypeError, AttributeError, RecursionError) as error:
@@ -115,12 +115,12 @@ _KINDS: dict[str, Any] = {
     "eps": int | float | None,
     "passes": int | float,
 }
-"""Field of a unit -> the kind of its value in JSON."""
+"""Field of a unit -> type of its value in JSON."""
 _UNIT_ID = re.compile("[0-9a-f]{2,64}")
 
 
 def _fits(name: str, value: Any) -> bool:
-    """Whether a field of a unit can have this value; what no unit has is left to its constructor."""
+    """Whether a field of a unit can have this value; unknown fields are left to the constructor."""
     if name == "unit_id":  # part of the names of files
         return isinstance(value, str) and _UNIT_ID.fullmatch(value) is not None
     if name in ("samples", "sample_ids"):
@@ -133,7 +133,7 @@ def _fits(name: str, value: Any) -> bool:
 
 
 def canonical(value: Mapping[str, Any]) -> str:
-    """The one JSON text of a mapping: sorted, ASCII, no NaN.
+    """The canonical JSON text of a mapping: sorted, ASCII, no NaN.
 
     Example:
         >>> canonical({"b": 1, "a": (0.5, None)})
@@ -143,7 +143,7 @@ def canonical(value: Mapping[str, Any]) -> str:
 
 
 def digest(value: Mapping[str, Any], *, digits: int = 32) -> str:
-    """Hexadecimal digits that change with anything in the mapping.
+    """A digest in hexadecimal that changes with anything in the mapping.
 
     Example:
         >>> digest({"eps": 0.1}) == digest({"eps": 0.2})

@@ -1,1 +1,1 @@
-"""Experiment trackers: a finished run goes to MLflow, Weights & Biases or Trackio, where one is asked for."""
+"""Experiment trackers: sends a finished run to MLflow, Weights & Biases or Trackio, if requested."""

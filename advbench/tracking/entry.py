@@ -1,4 +1,4 @@
-"""What a tracker is given of a run: parameters, numbers, tags and files, the same for every tracker. No torch."""
+"""Tracker entry of a run: parameters, numbers, tags and files, for every tracker. Does not import torch."""
 
 import math
 from collections.abc import Callable, Iterable
@@ -18,22 +18,22 @@ if TYPE_CHECKING:
     from advbench.records.stored_run import StoredRun
 
 PROJECT = "advbench"
-"""Name of the project or experiment, unless the tracker's own environment variable gives another."""
+"""Name of the project or experiment, unless the tracker's own environment variable sets another."""
 FILES = ("html", "json", "csv")
-"""Formats of the report that go along as files."""
+"""Report formats that are attached as files."""
 _LONGEST = 500
-"""Most characters of a parameter, the least that a tracker allows."""
+"""Largest length of a parameter, in characters: the smallest limit of all trackers."""
 
 
 class Entry(NamedTuple):
-    """One run as trackers keep it."""
+    """One run as stored by a tracker."""
 
     name: str
     """Name of the entry: the suite and the id of the run."""
     params: dict[str, str]
     """Conditions of the run."""
     metrics: dict[str, float]
-    """Numbers, finite; the name of one says model, data set, goal, norm with eps, attack and measure."""
+    """Finite numbers; each name states model, data set, goal, norm with eps, attack and measure."""
     tags: dict[str, str]
     """Identity and verdict of the run."""
     files: tuple[Path, ...]
@@ -41,12 +41,12 @@ class Entry(NamedTuple):
 
 
 def entry_of(verdict: "Verdict", run: "StoredRun", folder: Path) -> Entry:
-    """The entry of a run.
+    """Create the entry of a run.
 
     Args:
         verdict: Verdict on the run.
         run: The stored run, for its id, suite, versions and pictures.
-        folder: Folder into which the reports are written.
+        folder: Folder to write the reports to.
     """
     run_id = str(run.manifest["run_id"])
     return Entry(
@@ -64,14 +64,14 @@ def entry_of(verdict: "Verdict", run: "StoredRun", folder: Path) -> Entry:
 
 
 def metrics_of(verdict: "Verdict") -> dict[str, float]:
-    """The numbers of a run under names that every tracker takes: letters, digits and `._-/`.
+    """The numbers of a run, with names that every tracker accepts: letters, digits and `._-/`.
 
     Args:
         verdict: Verdict on the run.
 
     Returns:
-        Name -> number: for each cell robust accuracy, the ends of its interval and success, in the worst case also
-        clean, proved and noise accuracy; then the counts of gates and flags. What has no number is left out.
+        Name -> number: for each cell robust accuracy, the ends of its interval and success; for the worst case also
+        clean, proved and noise accuracy; then the counts of gates and flags. Missing numbers are left out.
     """
     cells = verdict.analysis.cells
     parts = [_renamed(cells, part) for part in _PARTS]
@@ -91,7 +91,7 @@ _PARTS: tuple[Callable[[Cell], str], ...] = (
     lambda cell: f"{cell.threat.norm} {_bound(cell)}",
     lambda cell: cell.attack,
 )
-"""Parts of the name of a cell."""
+"""Parts of a cell's name."""
 
 
 def _bound(cell: Cell) -> str:
@@ -99,7 +99,7 @@ def _bound(cell: Cell) -> str:
 
 
 def _renamed(cells: Iterable[Cell], part: Callable[[Cell], str]) -> dict[str, str]:
-    """Each text of one part -> a distinct one of harmless characters."""
+    """Each text of one part -> a distinct text of safe characters."""
     texts = list(dict.fromkeys(map(part, cells)))
     return dict(zip(texts, unique_slugs(texts), strict=True))
 
@@ -124,7 +124,7 @@ def _bounds(norm: str, eps: Iterable[float]) -> str:
 
 
 def _params(run: "StoredRun") -> dict[str, str]:
-    """The conditions of a run: what it was made of, and with which versions."""
+    """The conditions of a run: its suite and its versions."""
     suite = run.suite
     found = {
         "suite": suite.name,

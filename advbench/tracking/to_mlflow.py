@@ -1,4 +1,4 @@
-"""A run as a run of MLflow."""
+"""Stores a run as an MLflow run."""
 
 import os
 import re
@@ -8,20 +8,20 @@ from typing import Any
 from advbench.tracking.entry import PROJECT, Entry
 
 _AT_ONCE = 100
-"""Most values that one request may carry."""
+"""Largest number of values per request."""
 
 
 def keep(entry: Entry) -> str:
-    """Keep an entry as a run of MLflow, where its environment variables say.
+    """Store an entry as an MLflow run, at the place that MLflow's environment variables set.
 
     The experiment is `advbench`, unless `MLFLOW_EXPERIMENT_NAME` or `MLFLOW_EXPERIMENT_ID` names another. Only the
-    entry is sent: MLflow's own report of how it is used is switched off, unless the environment switches it on.
+    entry is sent: MLflow's usage reporting is switched off, unless the environment switches it on.
 
     Args:
-        entry: The run as trackers keep it.
+        entry: Entry of the run.
 
     Returns:
-        Id of MLflow's run, and the store that has it.
+        Id of the MLflow run, and its store.
     """
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     import mlflow

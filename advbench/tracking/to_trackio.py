@@ -1,4 +1,4 @@
-"""A run as a run of Trackio."""
+"""Stores a run as a Trackio run."""
 
 import os
 
@@ -7,15 +7,15 @@ from advbench.tracking.entry import PROJECT, Entry
 
 
 def keep(entry: Entry) -> str:
-    """Keep an entry as a run of Trackio, on this machine unless its environment variables name a Space or a server.
+    """Store an entry as a Trackio run, on this machine unless its environment variables name a Space or a server.
 
-    Only the entry is kept, nothing of what the machine does.
+    Only the entry is stored, and no system metrics.
 
     Args:
-        entry: The run as trackers keep it.
+        entry: Entry of the run.
 
     Returns:
-        The command that shows it, or the place that has it.
+        The command that shows it, or its location.
     """
     import trackio
 

@@ -1,4 +1,4 @@
-"""A run as a run of Weights & Biases."""
+"""Stores a run as a Weights & Biases run."""
 
 import os
 
@@ -7,17 +7,16 @@ from advbench.tracking.entry import PROJECT, Entry
 
 
 def keep(entry: Entry) -> str:
-    """Keep an entry as a run of Weights & Biases, where its environment variables say.
+    """Store an entry as a Weights & Biases run, at the place that its environment variables set.
 
     The project is `advbench`, unless `WANDB_PROJECT` names another. Only the entry is sent: no code, no console output,
-    no state of the repository, no use of the machine,
-    no report of errors.
+    no repository state, no system metrics, and no error reports.
 
     Args:
-        entry: The run as trackers keep it.
+        entry: Entry of the run.
 
     Returns:
-        Address of the run, or the folder that `wandb sync` sends later.
+        URL of the run, or the folder to send later with `wandb sync`.
     """
     os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
     import wandb

@@ -1,4 +1,4 @@
-"""The experiment trackers as one table. Nothing of them is imported before a run is handed over."""
+"""The table of experiment trackers. Their packages are imported only when a run is sent."""
 
 import importlib.util
 import tempfile
@@ -17,11 +17,11 @@ class Tracker(NamedTuple):
     """One experiment tracker."""
 
     target: str
-    """"module:attr" of a function `(entry) -> str`, which keeps an entry and says where."""
+    """"module:attr" of a function `(entry) -> str` that stores an entry and returns its location."""
     package: str
-    """Name of the package and of its module."""
+    """Name of the package, which is also that of its module."""
     help: str
-    """Where entries go, in a few words."""
+    """Destination of entries, in a few words."""
 
 
 TRACKERS = {
@@ -31,7 +31,7 @@ TRACKERS = {
     ),
     "trackio": Tracker("advbench.tracking.to_trackio:keep", "trackio", "to a local dashboard, or TRACKIO_SPACE_ID"),
 }
-"""Name, as in `advbench run --track NAME`, which is also that of the extra -> the tracker."""
+"""Name, as in `advbench run --track NAME` and as the name of the extra -> tracker."""
 
 
 def describe_trackers() -> str:
@@ -45,7 +45,7 @@ def describe_trackers() -> str:
 
 
 def refuse_without_package(name: str) -> None:
-    """Check before a run that its tracker can be imported in the end.
+    """Check before a run that its tracker will be importable at the end.
 
     Args:
         name: One of `TRACKERS`.
@@ -54,12 +54,12 @@ def refuse_without_package(name: str) -> None:
         UserError: Its package is not installed.
     """
     found = importlib.util.find_spec(TRACKERS[name].package)
-    if found is None or found.origin is None:  # a folder of that name, such as wandb leaves, is no package
+    if found is None or found.origin is None:  # a folder of that name, such as the one wandb leaves, is not a package
         raise not_installed(f"--track {name}", TRACKERS[name].package, name)
 
 
 def track(name: str, verdict: "Verdict", run: "StoredRun") -> str:
-    """Hand a run over to a tracker.
+    """Send a run to a tracker.
 
     Args:
         name: One of `TRACKERS`.
@@ -67,7 +67,7 @@ def track(name: str, verdict: "Verdict", run: "StoredRun") -> str:
         run: The stored run.
 
     Returns:
-        Where it is kept, in words.
+        Description of where it is stored.
 
     Raises:
         UserError: The tracker failed, for whatever reason. The results of the run are untouched.
@@ -78,9 +78,9 @@ def track(name: str, verdict: "Verdict", run: "StoredRun") -> str:
     try:
         with tempfile.TemporaryDirectory() as folder:
             where: str = resolve(TRACKERS[name].target)(entry_of(verdict, run, Path(folder)))
-    except (Exception, SystemExit) as error:  # code of others, which may end in any way and must not harm the run
+    except (Exception, SystemExit) as error:  # third-party code may fail in any way and must not harm the run
         raise UserError(
-            f"the run was not handed over to {name}: {reason(error)}",
+            f"the run could not be sent to {name}: {reason(error)}",
             hint=f"its results are in {run.folder}; to try again: advbench resume {run.folder} --track {name}",
         ) from error
     return where

@@ -185,7 +185,7 @@ def test_rows_in_another_order_are_the_same_images():
     ],
 )
 def test_another_threat_model_is_refused(rows, what):
-    with pytest.raises(UserError, match=rf"(?s)^the baseline is of other {what}.*advbench baseline update DIR"):
+    with pytest.raises(UserError, match=rf"(?s)^the baseline has other {what}.*advbench baseline update DIR"):
         made().refuse_others(made(rows))
 
 
@@ -215,7 +215,7 @@ def test_no_json_and_no_file_are_said(tmp_path):
     (tmp_path / "b.json").write_text("{")
     with pytest.raises(UserError, match="is not a baseline: file: Invalid JSON"):
         read_baseline(tmp_path / "b.json")
-    with pytest.raises(UserError, match=r"there is no baseline at .*\nmake one with"):
+    with pytest.raises(UserError, match=r"there is no baseline at .*\ncreate one with"):
         read_baseline(tmp_path / "none.json")
     with pytest.raises(UserError, match="cannot read the baseline"):
         read_baseline(tmp_path)
@@ -252,5 +252,5 @@ def test_a_baseline_holds_corruptions(tmp_path):
     again = read_baseline(made.write(tmp_path / "baseline.json"))
     assert [cell.outcomes for cell in again.cells if cell.goal == "corruptions"] == ["01111111"]
     without = Baseline.of(frame(images([None] * 8)), run_id="r", version="0")
-    with pytest.raises(UserError, match="the baseline is of other attacks: net on toy: fog, severity 3"):
+    with pytest.raises(UserError, match="the baseline has other attacks: net on toy: fog, severity 3"):
         again.refuse_others(without)

@@ -41,7 +41,7 @@ def test_a_floor(floor, code):
     found = verdict(min_robust_accuracy=floor)
     (result,) = found.results
     assert (found.exit_code, result.passed) == (code, not code)
-    assert result.message == f"robust accuracy 50.0 % (50/100) [40.4, 59.6], at least {100 * floor:.1f} % wanted"
+    assert result.message == f"robust accuracy 50.0 % (50/100) [40.4, 59.6], at least {100 * floor:.1f} % required"
     assert (result.threat.model, result.eps) == ("net", 8 / 255)
 
 
@@ -66,7 +66,7 @@ def test_floors_for_some_cells():
 
 
 def test_a_floor_for_nothing_is_a_mistake():
-    with pytest.raises(UserError, match=r"a floor is set for model nat, which the run does not have"):
+    with pytest.raises(UserError, match=r"a floor is set for model nat, which is not in the run"):
         verdict(floors=[{"min_robust_accuracy": 0.5, "model": "nat"}])
 
 
@@ -115,9 +115,9 @@ def test_a_missing_baseline_is_a_mistake():
 
 
 def test_a_baseline_of_other_images_is_refused():
-    with pytest.raises(UserError, match="of other images or labels"):
+    with pytest.raises(UserError, match="has other images or labels"):
         verdict(baseline=of(images([None])), max_drop_pp=2)
-    with pytest.raises(UserError, match="of other attacks"):
+    with pytest.raises(UserError, match="has other attacks"):
         verdict(baseline=of([{**r, "eps": 0.1} for r in HALF]))
 
 

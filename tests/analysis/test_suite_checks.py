@@ -23,7 +23,7 @@ def test_a3_successes_that_8_bits_lose():
     flag = raised(in_8_bits(6, 4))["A3"]
     assert (flag.severity, flag.attack, flag.value) == ("I", "square", 0.4)
     assert flag.message == (
-        "4 of 10 adversarial images do not meet the goal within eps any more when they are saved in 8 bits"
+        "4 of 10 adversarial images no longer meet the goal within eps when they are saved in 8 bits"
     )
     assert "`advbench attack`" in flag.advice
 
@@ -32,7 +32,7 @@ def test_a3_successes_that_8_bits_lose():
 def test_a3_of_an_eps_between_grey_levels(eps, take):
     flag = raised([*in_8_bits(6, 0, eps=8 / 255), *in_8_bits(2, 4, eps=eps)])["A3"]
     assert flag.advice.startswith(f"an eps of {255 * eps:.3g}/255 is between grey levels")
-    assert flag.advice.endswith(f"take {take}")
+    assert flag.advice.endswith(f"use {take}")
     for other in ({"eps": 8 / 255}, {"eps": eps, "norm": "l2"}):
         assert "between" not in raised(in_8_bits(6, 4, **other))["A3"].advice
 
@@ -64,7 +64,7 @@ def test_a12_attacks_by_gradients_alone(names, raises):
     assert "A12" not in raised(rows), "rows of no suite are of a single attack that somebody chose"
     if raises:
         assert found["A12"].severity == "I"
-        assert found["A12"].message.startswith("all attacks in linf go by gradients: pgd")
+        assert found["A12"].message.startswith("all attacks in linf use gradients: pgd")
 
 
 @pytest.mark.parametrize(("norm", "names"), [("linf", "square or hop_skip_jump"), ("l0", "sparse_rs")])
@@ -73,7 +73,7 @@ def test_a12_names_attacks_that_work_in_the_norm(norm, names):
     suite = Suite(name="x", models="lenet", datasets="mnist", attacks="fmn", norms=norm, eps={norm: 1})
     assert (
         raised(rows, suite=suite)["A12"].advice
-        == f"add one that does not, such as {names}, or standard, which does both"
+        == f"add a gradient-free one, such as {names}, or standard, which combines both kinds"
     )
 
 

@@ -49,7 +49,7 @@ def test_attack_takes_a_folder_by_its_word(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--data", "mnist", "tiger.png"], "pictures were named and --data mnist too"),
+        (["--data", "mnist", "tiger.png"], "both pictures and --data mnist were named"),
         ([], "no pictures were given"),
         (["--limit", "3", "tiger.png"], "--image and --limit choose from a data set"),
         (["--data", "mnist", "--image", "3", "--limit", "3"], "--limit says nothing"),

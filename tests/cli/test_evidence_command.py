@@ -54,7 +54,7 @@ def test_an_onnx_file_is_the_model_if_its_digest_is_in_the_archive(here):
     assert run("check", "known.zip", "--model", "net.onnx").exit_code == 0
     done = run("check", "unknown.zip", "--model", "net.onnx")
     assert done.exit_code == 1
-    assert "problem: net.onnx is not the model 'net' of the archive, by its digest" in done.stdout
+    assert "problem: net.onnx has a different digest than the archive's model 'net'" in done.stdout
     done = run("check", "unknown.zip", "--model", "net.onnx", "--converted")
     assert done.exit_code == 0
     assert "compared by its outputs only" in done.stdout
@@ -66,7 +66,7 @@ def test_another_model_and_another_digest_fail(here):
     assert done.exit_code == 1
     told = json.loads(done.stdout)
     assert told["holds"] is False
-    assert any("by its digest" in each for each in told["problems"])
+    assert any("has a different digest" in each for each in told["problems"])
     done = run("check", "evidence.zip", "--model", "nets.py:net", "--sha256", "00")
     assert (done.exit_code, "not the one that its author published" in done.stdout) == (1, True)
 

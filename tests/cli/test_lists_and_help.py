@@ -83,8 +83,8 @@ def test_the_list_of_flags_is_the_table_of_checks():
     rows = rows_of(run("flags", "--json"))
     assert {row["id"]: (row["asks"], row["severity"], row["full"]) for row in rows} == CHECKS
     shown = run("flags").stdout
-    assert re.search(r"^A15\* +F +perturbations found that were planted", shown, re.MULTILINE)
-    assert re.search(r"^M6 +F +gradients that are there and not zero", shown, re.MULTILINE)
+    assert re.search(r"^A15\* +F +planted perturbations are found", shown, re.MULTILINE)
+    assert re.search(r"^M6 +F +gradients that exist and are not zero", shown, re.MULTILINE)
     assert max(map(len, shown.splitlines())) <= 100
     assert all(f"indicator {number})" in shown for number in range(1, 7)), "all six of Pintor's"
 

@@ -129,7 +129,7 @@ def test_mistakes_end_with_one_clear_message(fitted, photographs, tmp_path):
     assert "no pictures were given" in refused(*FIT)
     for file in ("plain.png", "notes.txt"):
         message = refused("patch", "eval", tmp_path / file, photographs, "--out", tmp_path)
-        assert f"{file} is no patch" in message
+        assert f"{file} is not a patch" in message
         assert refused("patch", "apply", tmp_path / file, photographs) == message
     assert "cannot read" in refused("patch", "eval", tmp_path / "gone.png", photographs)
     unknown = refused("patch", "eval", fitted / "patch.png", photographs, "--goal", "targeted:99", "--out", tmp_path)
@@ -145,4 +145,4 @@ def test_another_model_is_refused_unless_it_is_named(fitted, photographs, tmp_pa
     Sticker(content=made.content[:1], placing=made.placing, card={"model": "tiny"}).save(tmp_path / "other.png")
     assert "has 1 colour channels, and tiny takes 3" in refused(*use)
     Sticker(content=made.content, placing=made.placing).save(tmp_path / "other.png")
-    assert "does not say for which model it is" in refused(*use)
+    assert "does not say which model it is for" in refused(*use)

@@ -144,8 +144,8 @@ def test_mistakes_end_in_one_message(arguments, message, monkeypatch):
     ("gates", "options", "message"),
     [
         ("floors = [{ min_robust_accuracy = 0.5, model = 'other' }]", (), "a floor is set for model other"),
-        ("max_drop_pp = 1", ("--baseline", "few.json"), "the baseline is of other images or labels: tiny on smooth"),
-        ("max_drop_pp = 1", ("--baseline", "weak.json"), "the baseline is of other attacks: tiny on smooth: fmn"),
+        ("max_drop_pp = 1", ("--baseline", "few.json"), "the baseline has other images or labels: tiny on smooth"),
+        ("max_drop_pp = 1", ("--baseline", "weak.json"), "the baseline has other attacks: tiny on smooth: fmn"),
     ],
 )
 def test_gates_that_cannot_be_held_against_it_are_refused_before_any_work(monkeypatch, gates, options, message):
@@ -167,7 +167,7 @@ def test_the_first_run_of_all_makes_the_baseline_that_its_gate_needs():
     result = advb("run", "small.toml", *PLUGIN, code=2)
     assert result.stderr.startswith("note: without --baseline the gate max_drop_pp cannot be evaluated in the end\n")
     assert "error: the gate max_drop_pp needs a baseline\ngive one with --baseline FILE" in result.stderr
-    assert result.stdout.startswith("NO BASELINE: max_drop_pp compares with one, and was left out\n")
+    assert result.stdout.startswith("NO BASELINE: max_drop_pp needs one, and was skipped\n")
     assert "worst case" in result.stdout  # what was measured is not kept from anybody
     verdict = json.loads(advb("run", "small.toml", *PLUGIN, "--json", "--junit-xml", "j.xml", code=2).stdout)
     assert (verdict["verdict"], verdict["exit_code"], verdict["left_out"]) == ("no baseline", 2, ["max_drop_pp"])

@@ -127,7 +127,7 @@ def test_a_checkpoint_of_another_fit_is_refused(photographs, tmp_path, monkeypat
     with pytest.raises(KeyboardInterrupt):
         fit_perturbation(FitConfig(paths=(photographs,), model="tiny", steps=12, eps=0.004, out=tmp_path), interrupt)
     message = refused(*FIT, photographs, "--eps", "9/255", "--out", tmp_path)
-    assert "is of another fit" in message
+    assert "belongs to another fit" in message
     assert "eps:" in message
     (tmp_path / "checkpoint.safetensors").write_bytes(b"damaged")
     assert "cannot be read" in refused(*FIT, photographs, "--out", tmp_path)
@@ -157,7 +157,7 @@ def test_mistakes_end_with_one_clear_message(fitted, photographs, tmp_path):
     assert "only 1 was given" in refused(*FIT, photographs / "1.png")
     assert "has no class 'unicorn'" in refused(*FIT, photographs, "--goal", "targeted:unicorn")
     assert "k is at most" in refused(*FIT, photographs, "--goal", "topk-exclusion:99")
-    assert "is no universal perturbation" in refused("universal", "eval", tmp_path / "notes.txt", photographs)
+    assert "is not a universal perturbation" in refused("universal", "eval", tmp_path / "notes.txt", photographs)
     assert "cannot read" in refused("universal", "eval", tmp_path / "gone.safetensors", photographs)
     assert "columns file and index" in refused(
         "universal", "eval", file, photographs, "--labels", tmp_path / "notes.txt"

@@ -178,7 +178,7 @@ def test_a_damaged_shard_is_noted(tmp_path):
         (lambda path: shutil.rmtree(path), r"is not the folder of a run: it has no manifest\.json"),
         (lambda path: (path / "manifest.json").unlink(), r"is not the folder of a run: it has no manifest\.json"),
         (lambda path: (path / "manifest.json").write_text("{"), r"cannot read .*manifest\.json"),
-        (lambda path: (path / "manifest.json").write_text('{"format": 99}'), r"is of format 99\b.*\nupgrade advbench"),
+        (lambda path: (path / "manifest.json").write_text('{"format": 99}'), r"has format 99\b.*\nupgrade advbench"),
         (lambda path: (path / "plan.jsonl").write_text("{"), r"cannot read .*plan\.jsonl"),
         (lambda path: (path / "plan.jsonl").unlink(), r"cannot read .*plan\.jsonl"),
     ],

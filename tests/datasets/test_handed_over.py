@@ -282,11 +282,15 @@ NO_MODELS = {
         r"the model Sequential to answer for images \(2, 1, 8, 8\) of torch.float32 on cpu, got",
     ),
     "channels last": (NET, X.permute(0, 2, 3, 1), r"do the channels come last\? images\.permute\(0, 3, 1, 2\)"),
-    "no channels": (NET, X[:, 0], r"images\.unsqueeze\(1\) for grey ones .* image\.unsqueeze\(0\) for a single one"),
+    "no channels": (
+        NET,
+        X[:, 0],
+        r"images\.unsqueeze\(1\) for grey images .* image\.unsqueeze\(0\) for a single image",
+    ),
     "an error": (raising, X, r"the model function to answer for images \(2, 3, 8, 8\) .* got KeyError: 'backbone'"),
     "a later error": (one_by_one, X, r"for images \(6, 3, 8, 8\) of torch.float32 on cpu, got IndexError: buffer too"),
     "training": (IN_TRAINING, X[:1], r"got ValueError: Expected more than 1 value per channel.*; call model\.eval\(\)"),
-    "class": (nn.Flatten, X, r"returns logits, got the class Flatten: make a model of it, Flatten\(\.\.\.\)"),
+    "class": (nn.Flatten, X, r"returns logits, got the class Flatten: create an instance, Flatten\(\.\.\.\)"),
     "name": ("resnet50", X, r"got str: advbench\.load_model\(name\) loads one"),
     "swapped": (X, NET, "got Tensor: the model comes first, then images"),
     "backward": (

@@ -101,7 +101,7 @@ def test_a6_and_a9_another_start_or_a_random_point_finds_more():
 def test_a11_without_a_bound_an_attack_fails_where_gradients_are_masked():
     model = DETERMINISTIC["reversed"](NET)
     flags = found(PGD(random_start=False), model=model)
-    assert flags["A11"].message.startswith("12 of 12 images hold without a bound, more than by chance (10.0%)")
+    assert flags["A11"].message.startswith("12 of 12 images survive without a bound, more than chance (10.0%)")
     assert "A11" not in found(PGD())
 
 

@@ -64,13 +64,13 @@ def test_labels_counted_from_one():
     found = flags(model, x, labels + 1)["D1"]
     assert found.severity == "E"
     assert "no more than by chance" in found.message
-    assert found.advice == "the model's answers are the labels with 1 less: count both from 0"
+    assert found.advice == "the model's classes are the labels with 1 less: count both from 0"
 
 
 def test_classes_in_another_order():
     model, x, labels = pair("lenet", "mnist")
     order = torch.tensor([3, 5, 1, 0, 9, 8, 2, 4, 7, 6])
-    assert "the classes stand in another order" in flags(model, x, order[labels])["D1"].advice
+    assert "the classes are in a different order" in flags(model, x, order[labels])["D1"].advice
 
 
 def test_shuffled_labels_and_a_model_that_always_says_the_same():
@@ -109,7 +109,7 @@ def test_a_network_that_is_right_all_the_same_and_less_sure(name, mean, std):
     model, x, labels = pair(name, "mnist")
     found = flags(renormalised(model, mean, std), x, labels)
     assert found.keys() == {"D2"}
-    assert "with MNIST's mean and std the true class is surer on" in found["D2"].message
+    assert "with MNIST's mean and std the true class is more likely on" in found["D2"].message
 
 
 @pytest.mark.parametrize("name", ["lenet", "mnist_convnet"])

@@ -100,7 +100,7 @@ def test_a14_gradients_of_a_twin_that_do_not_carry_over():
 
     doubt = carries_over(lambda x: net(x).round(decimals=1), stranger, IMAGES, labels)
     assert doubt.id == "A14"
-    assert "that a step along its twin's gradient fools the twin on" in doubt.message
+    assert "whose step along the twin's gradient fools the twin" in doubt.message
 
 
 def test_a_model_with_a_twin_is_checked_by_what_carries_over():

@@ -29,7 +29,7 @@ def test_a_healthy_network_raises_none():
 def test_labels_that_fit_no_better_than_those_of_other_images_are_seen():
     (flag,) = check_data(rows_model(), X, ~Y, dataset="bright")
     assert (flag.id, flag.severity) == ("D1", "E")
-    assert flag.message.startswith("0.0% of the labels of 16 images are as the model says")
+    assert flag.message.startswith("0.0% of the labels of 16 images agree with the model")
 
 
 def sigmoid_left_on(**options):

@@ -255,7 +255,7 @@ def test_the_command_says_of_a_picture_that_it_is_of_the_class_already(tmp_path)
         )
     assert told.exit_code == 0
     assert "left out: " in told.stdout
-    assert "already, which the goal wants" in " ".join(told.stdout.split())
+    assert ", which the goal wants" in " ".join(told.stdout.split())
     assert "; 1 left out" in told.stdout
     assert not told.stderr
 

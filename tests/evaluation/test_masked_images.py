@@ -111,7 +111,7 @@ def test_a_saliency_takes_the_pixels_that_count_most():
     ("mask", "message"),
     [
         ("box:20,0,13,4", "box:20,0,13,4 reaches beyond the model's input of 32 x 32 pixels"),
-        ("border:16", "border:16 leaves nothing of an image of 32 x 32 pixels inside"),
+        ("border:16", "border:16 covers the whole of an image of 32 x 32 pixels"),
         ("small.png", r"small.png is 8 x 8 pixels, and the model's input 32 x 32"),
         ("black.png", "black.png allows nothing to change: no pixel of it is white"),
         ("text.png", "text.png"),

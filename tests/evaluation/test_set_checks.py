@@ -53,7 +53,7 @@ def test_pictures_that_were_made_larger_to_the_size_of_the_model_are_not_resized
 
 def test_pictures_that_were_cut_for_the_model_and_are_cut_again():
     cut = [picture.resize((224, 224)) for picture in photographs()]
-    assert "have the model's own size, 224 x 224" in flags(net(224, 256), pictures=cut)["D4"].message
+    assert "have the model's size, 224 x 224" in flags(net(224, 256), pictures=cut)["D4"].message
     assert flags(net(224), pictures=cut) == {}
 
 
@@ -76,7 +76,7 @@ def test_copies_are_counted():
     assert (few.severity, few.value) == ("I", pytest.approx(1 / 501))
     many = flags(net(), ids=[*ids, *(f"{number:016x}-2" for number in range(50))])["D5"]
     assert many.severity == "F"
-    assert "50 of 550 images are there before (9.1%)" in many.message
+    assert "50 of 550 images are duplicates (9.1%)" in many.message
 
 
 def test_copies_with_different_labels():

@@ -39,10 +39,10 @@ def why(squash, model=sure, x=X):
         (torch.tanh, "as those of a tanh do"),
         (nn.functional.hardsigmoid, "as those of a sigmoid do"),
         (nn.functional.softsign, "as those of a tanh do"),
-        (lambda z: 5 * z.sigmoid() - 2, r"keep to \[-2, 3\] whatever the image"),
-        (lambda z: 4 * z.softmax(1) - 1, r"keep to \[-1, 3\] whatever the image"),
-        (lambda z: 20 * (z / 4).tanh(), r"keep to \[-20, 20\] whatever the image"),
-        (lambda z: z.clamp(-5, 5), r"keep to \[-5, 5\] whatever the image"),
+        (lambda z: 5 * z.sigmoid() - 2, r"stay within \[-2, 3\] for any image"),
+        (lambda z: 4 * z.softmax(1) - 1, r"stay within \[-1, 3\] for any image"),
+        (lambda z: 20 * (z / 4).tanh(), r"stay within \[-20, 20\] for any image"),
+        (lambda z: z.clamp(-5, 5), r"stay within \[-5, 5\] for any image"),
         (lambda z: z.clamp_max(8), "that of the first class is exactly 8 on "),
         (lambda z: z.clamp_min(12), "that of the second class is exactly 12 on "),
     ],
@@ -79,7 +79,7 @@ def test_logits_are_logits(harmless, count):
 
 
 def test_votes_have_no_gradient_and_that_is_told_elsewhere():
-    assert "cut off" not in why(lambda z: z.round().clamp(-3, 3))
+    assert "clipped" not in why(lambda z: z.round().clamp(-3, 3))
 
 
 def test_logits_that_sum_to_one_on_one_image_are_logits():

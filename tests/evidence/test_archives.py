@@ -88,7 +88,7 @@ def test_a_run_that_kept_some_images_says_what_is_missing(tmp_path):
 
 def test_a_run_that_kept_nothing_has_no_evidence(tmp_path):
     run = evidence_runs.run(tmp_path / "none", save="none", goals=["untargeted"], norms=["linf"])
-    with pytest.raises(UserError, match='kept no images, so that it has no evidence\nrun it again with save = "all"'):
+    with pytest.raises(UserError, match='kept no images, so there is no evidence\nrun it again with save = "all"'):
         make_archive(run)
 
 
@@ -134,7 +134,7 @@ def test_damaged_files_of_a_run_are_left_aside(given, tmp_path):
 
 def test_a_run_under_a_mask_has_no_evidence_yet(tmp_path):
     folder = evidence_runs.run(tmp_path / "run", mask="border:1", goals=["untargeted"])
-    with pytest.raises(UserError, match="held to the mask border:1, which no archive can show yet"):
+    with pytest.raises(UserError, match="confined to the mask border:1, which archives do not support yet"):
         make_archive(folder)
 
 

@@ -67,7 +67,7 @@ def test_other_weights_are_told_by_digest_and_by_answers(given, tmp_path):
     net[3].weight.data.mul_(1.05)
     mine, theirs = both(given.content, tmp_path, net, converted=False)
     assert any("other weights" in each for each in mine)
-    assert theirs[0].startswith("the model is not the one of the archive")
+    assert theirs[0].startswith("the model's digest is not the one in the archive")
     assert any("other weights" in each for each in theirs)
 
 

@@ -33,7 +33,7 @@ def test_another_key_no_key_and_another_content_are_found(given, keys, tmp_path)
     content = signed(make_archive(given.run, onnx=[given.onnx], signed=True).content, read_private_key(keys[0]))
     (tmp_path / "others").mkdir()
     other, mine = read_public_key(write_keys(tmp_path / "others")[1]), read_public_key(keys[1])
-    assert "not one of that key" in signature_problem(content, other)
+    assert "not made with that key" in signature_problem(content, other)
     assert signature_problem(given.content, mine) == "the archive is not signed"
     assert signature_problem(packed(members(content)), mine) == "the archive is not signed"
     # everything that the signature covers is another where one file is, and the digest made to fit helps nobody
@@ -43,19 +43,19 @@ def test_another_key_no_key_and_another_content_are_found(given, keys, tmp_path)
     room = len(UNSIGNED) + len(BLANK)
     foreign = packed(members(content) | {"report.json": b"{}"})
     forged = sealed(foreign[: -len(BLANK)] + content[-room : -len(BLANK)] + BLANK.encode())
-    assert "not one of that key" in signature_problem(forged, mine)
+    assert "not made with that key" in signature_problem(forged, mine)
 
 
 def test_keys_of_other_kinds_are_refused(tmp_path):
     (tmp_path / "text.pem").write_text("no key")
-    with pytest.raises(UserError, match="holds no private key in the form PEM\nopenssl genpkey"):
+    with pytest.raises(UserError, match="does not contain a private key in PEM format\nopenssl genpkey"):
         read_private_key(tmp_path / "text.pem")
     with pytest.raises(UserError, match=r"cannot read the key .*none.pem: No such file"):
         read_private_key(tmp_path / "none.pem")
     private, public = write_keys(tmp_path, ec.generate_private_key(ec.SECP256R1()))
-    with pytest.raises(UserError, match="holds no ed25519 private key"):
+    with pytest.raises(UserError, match="does not contain an ed25519 private key"):
         read_private_key(private)
-    with pytest.raises(UserError, match="holds no ed25519 public key"):
+    with pytest.raises(UserError, match="does not contain an ed25519 public key"):
         read_public_key(public)
     private, _ = write_keys(tmp_path, password=b"secret")
     with pytest.raises(UserError, match="has a password"):

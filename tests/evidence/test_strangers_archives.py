@@ -35,12 +35,18 @@ def with_claim(content, change):
 
 
 HOSTILE = {
-    "empty": (lambda c: b"", "is no evidence archive"),
-    "text": (lambda c: b"Tyger Tyger, burning bright", "is no evidence archive"),
-    "another zip": (lambda c: packed({"a": b"b"}, seal=False)[:-64], "is no evidence archive"),
-    "no zip with a right digest": (lambda c: evidence_runs.sealed(b"PK" + evidence_runs.BLANK.encode()), "no zip file"),
-    "a path that leaves it": (lambda c: packed(members(c) | {"../../evil.png": b"x"}), "does not hold the files"),
-    "an absolute path": (lambda c: packed(members(c) | {"/evil": b"x"}), "does not hold the files"),
+    "empty": (lambda c: b"", "is not an evidence archive"),
+    "text": (lambda c: b"Tyger Tyger, burning bright", "is not an evidence archive"),
+    "another zip": (lambda c: packed({"a": b"b"}, seal=False)[:-64], "is not an evidence archive"),
+    "no zip with a right digest": (
+        lambda c: evidence_runs.sealed(b"PK" + evidence_runs.BLANK.encode()),
+        "not a readable zip file",
+    ),
+    "a path that leaves it": (
+        lambda c: packed(members(c) | {"../../evil.png": b"x"}),
+        "does not contain exactly the files",
+    ),
+    "an absolute path": (lambda c: packed(members(c) | {"/evil": b"x"}), "does not contain exactly the files"),
     "a zip bomb": (lambda c: with_file(c, "report.json", bytes(2**26 + 1)), "larger than 64 MiB"),
     "a bomb of pixels": (
         lambda c: with_file(c, "images/0/1.png", BOMB),
@@ -49,18 +55,18 @@ HOSTILE = {
     "a pickle": (lambda c: with_file(c, "images/0/1.png", b"\x80\x04cposix\nsystem\n."), "cannot be read"),
     "another size": (lambda c: with_file(c, "images/0/1.png", png(np.zeros((9, 9, 3), np.uint8))), "cannot be read"),
     "another mode": (lambda c: with_file(c, "images/0/1.png", png(np.zeros((5, 5), np.uint8))), "cannot be read"),
-    "deep JSON": (lambda c: with_claims(c, b"[" * 100_000), "the claims are no JSON that can be read"),
-    "no JSON": (lambda c: with_claims(c, b"\xff\x00"), "the claims are no JSON that can be read"),
-    "a huge number": (lambda c: with_claims(c, b'{"format":' + b"9" * 5000 + b"}"), "no JSON that can be read"),
+    "deep JSON": (lambda c: with_claims(c, b"[" * 100_000), "the claims are not readable JSON"),
+    "no JSON": (lambda c: with_claims(c, b"\xff\x00"), "the claims are not readable JSON"),
+    "a huge number": (lambda c: with_claims(c, b'{"format":' + b"9" * 5000 + b"}"), "not readable JSON"),
     "NaN": (
         lambda c: with_claims(c, members(c)["claims.json"].replace(b'"low":0.', b'"low":NaN,"x":0.')),
         "the claims",
     ),
     "a key twice": (
         lambda c: with_claims(c, members(c)["claims.json"][:-1] + b',"format":1}'),
-        "not written in their one",
+        "not in their canonical form",
     ),
-    "a space": (lambda c: with_claims(c, members(c)["claims.json"] + b" "), "not written in their one form"),
+    "a space": (lambda c: with_claims(c, members(c)["claims.json"] + b" "), "not in their canonical form"),
     "a list": (lambda c: with_claims(c, b"[]"), "the claims are not in order"),
     "another format": (lambda c: with_claim(c, lambda d: d.update(format=2)), "the claims are not in order: format"),
     "a huge shape": (lambda c: with_claim(c, lambda d: d["data"][0].update(shape=[3, 60000, 60000])), "in order"),

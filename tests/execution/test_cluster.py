@@ -245,7 +245,7 @@ def test_a_scheduler_that_does_not_answer(tmp_path, monkeypatch):
 @pytest.mark.parametrize("address", ["nonsense", "ftp://host:8786", "local:0", "local:many", ""])
 def test_an_address_that_is_none(tmp_path, monkeypatch, address):
     monkeypatch.setattr(module, "CONNECT_SECONDS", 1)
-    with pytest.raises(UserError, match=r"is no (address of a scheduler|cluster)"):
+    with pytest.raises(UserError, match=r"is not a (scheduler address|valid cluster)"):
         run(SUITE, out=tmp_path, cluster=address)
 
 

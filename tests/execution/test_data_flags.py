@@ -42,7 +42,7 @@ def test_copies_are_found_in_the_whole_set_and_not_among_the_first_alone(tmp_pat
     pixels = (batch.x * 255).round().byte().numpy()
     np.savez(tmp_path / "x.npz", x=np.concatenate([pixels, pixels[:10]]), y=np.tile(batch.y.numpy(), 2)[:110])
     found = run(tmp_path / "x.npz", images=110)["D5"]
-    assert found.message == "10 of 110 images are there before (9.1%)"
+    assert found.message == "10 of 110 images are duplicates (9.1%)"
 
 
 def test_images_of_the_training_are_found_by_the_file_beside_the_weights(tmp_path):

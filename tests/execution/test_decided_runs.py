@@ -190,4 +190,4 @@ def test_what_needs_every_image_refuses_it(file):
     for words in ("compare other", "baseline write", "evidence"):
         result = CliRunner().invoke(main, [*words.split(), "reports/small"])
         assert result.exit_code == 2
-        assert "stopped when it was decided" in result.stderr
+        assert "stopped once it was decided" in result.stderr

@@ -124,7 +124,7 @@ def test_runs_compare_label_set_by_label_set(done, tmp_path):
         ({"goals": "untargeted"}, r"'untargeted' is for one class of each image, and rows has several labels"),
         ({"goals": "label-off:up"}, r"rows has no class 'up'"),
         ({"goals": "labels-equal:east,1"}, r"names the same label twice"),
-        ({"prove": {}}, r"proofs know no goals for several labels"),
+        ({"prove": {}}, r"proofs do not support goals for several labels"),
         ({"surrogates": "lenet"}, r"has several labels"),
     ],
 )

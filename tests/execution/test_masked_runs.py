@@ -88,7 +88,7 @@ def test_another_mask_is_another_run(boxed, tmp_path):
 
 
 def test_a_mask_that_does_not_fit_is_said_before_anything_is_attacked(tmp_path):
-    with pytest.raises(UserError, match="border:16 leaves nothing of an image of 32 x 32 pixels inside"):
+    with pytest.raises(UserError, match="border:16 covers the whole of an image of 32 x 32 pixels"):
         run(MASKED | {"mask": "border:16"}, out=tmp_path)
 
 

@@ -123,7 +123,7 @@ def test_pictures_of_several_sizes_are_refused_before_the_run(tmp_path):
     model = Classifier(network, num_classes=2, classes=["a", "b"])
     data = {"name": "folder", "path": str(tmp_path / "val")}
     suite = {"name": "toy", "models": "m", "datasets": data, "attacks": "noise"}
-    expected = "images of folder have 2 sizes, such as 20 x 16 and 16 x 20 pixels, and m gets them as they are"
+    expected = "images of folder have 2 sizes, such as 20 x 16 and 16 x 20 pixels, and m does not resize them"
     with pytest.raises(UserError, match=expected):
         advbench.run(suite, models={"m": model}, out=tmp_path / "run")
 

@@ -266,7 +266,7 @@ def test_a_model_without_a_data_set_is_named(tmp_path):
             {"attacks": ["fgsm", {"name": "pgd", "params": {"steps": "ten"}}]},
             r"suite small, attacks\[1\]: .*expected steps of PGD to be a whole number, got 'ten'",
         ),
-        ({"attacks": "ddn"}, r"attacks\[0\]: ddn takes none of the suite's norms: linf"),
+        ({"attacks": "ddn"}, r"attacks\[0\]: ddn supports none of the suite's norms: linf"),
         ({"attacks": "pgd", "norms": "l1"}, r"attacks\[0\]: pgd needs budgets in l1\nadd l1 to eps"),
         ({"goals": "topk-exclusion:11"}, "k is at most 10 for the 20 classes of tiny"),
         ({"goals": "targeted:lion"}, "tiny has no class 'lion'"),
@@ -323,7 +323,7 @@ def test_results_that_cannot_be_written_stop_the_run(tmp_path, monkeypatch):
         return real(path, content)
 
     monkeypatch.setattr("advbench.execution.runner.write_atomic", fail)
-    with pytest.raises(StoppedError, match="No space left on device\nmend that, then: advbench resume") as caught:
+    with pytest.raises(StoppedError, match="No space left on device\nfix that, then: advbench resume") as caught:
         run(SUITE, out=tmp_path)
     assert caught.value.exit_code == 3
     assert json.loads((tmp_path / "manifest.json").read_text())["status"] == "stopped"

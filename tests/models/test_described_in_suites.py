@@ -169,5 +169,5 @@ def test_a_model_given_as_an_object_takes_no_description() -> None:
     suite = load_suite("in/own.toml", allow_code=True)
     network = nn.Sequential(nn.Flatten(), nn.Linear(28 * 28, 10))
     model = advbench.Classifier(network, num_classes=10, mean=[0.5], input_size=28)
-    with pytest.raises(UserError, match=r"model net is given as an object, which says .*mean.* itself"):
+    with pytest.raises(UserError, match=r"model net is given as an object, which has its own .*mean"):
         advbench.run(suite, out="run", models={"net": model})

@@ -200,8 +200,8 @@ def test_a_picture_of_the_target_class_is_left_out_and_the_others_are_attacked(w
                 continue
             assert (record.status, record.met, record.l2, record.forwards) == (LEFT_OUT, None, None, None)
             assert (record.clean_class, len(record.clean_topk)) == (own, 7)
-            assert f"{outcome.path.name}' is of the class" in record.error
-            assert "already, which the goal wants" in record.error
+            assert f"{outcome.path.name}' already has the class" in record.error
+            assert ", which the goal wants" in record.error
             assert not outcome.files
 
 

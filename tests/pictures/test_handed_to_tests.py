@@ -106,7 +106,7 @@ def test_pictures_of_several_sizes_need_a_classifier(val):
 
 def test_all_images_have_to_fit_into_memory(val, monkeypatch):
     monkeypatch.setattr(handed_over, "MOST_BYTES", 10_000)
-    with pytest.raises(UserError, match=r"take more than 0 GB of memory\nattack some of them, with ,images=1000"):
+    with pytest.raises(UserError, match=r"take more than 0 GB of memory\nattack some of them: add ,images=1000"):
         attacked(LENET, "folder:val")
 
 
@@ -125,7 +125,7 @@ def test_restricted_sets_need_a_classifier(val):
 def test_copies_are_flagged():
     x = torch.stack([LENET.preprocess(DIGITS.read(number)) for number in range(20)])
     result = attacked(LENET, (torch.cat([x, x[:5]]), torch.tensor([*DIGITS.labels[:20], *DIGITS.labels[:5]])))
-    assert {flag.id: flag.message for flag in result.flags}["D5"] == "5 of 25 images are there before (20.0%)"
+    assert {flag.id: flag.message for flag in result.flags}["D5"] == "5 of 25 images are duplicates (20.0%)"
     assert "D5" in {flag.id for flag in attacked(lambda x: LENET(x), torch.cat([x, x[:5]])).flags}
 
 

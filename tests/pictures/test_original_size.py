@@ -244,7 +244,7 @@ class TestRefused:
 
     def test_16_bits(self, tmp_path):
         deep = Image.fromarray((np.random.default_rng(0).random((40, 40)) * 65535).astype(np.uint16))
-        with pytest.raises(PictureError, match="16 bits a channel"):
+        with pytest.raises(PictureError, match="16 bits per channel"):
             read_photograph(write(tmp_path / "a.png", deep), MODEL, None)
 
     def test_16_bits_of_three_channels(self, tmp_path):
@@ -252,7 +252,7 @@ class TestRefused:
 
         (tmp_path / "a.png").write_bytes(png((40, 40), 16, RGB, [bytes(40 * 6)] * 40))
         assert read_stored(tmp_path / "a.png").deep
-        with pytest.raises(PictureError, match="16 bits a channel"):
+        with pytest.raises(PictureError, match="16 bits per channel"):
             read_photograph(tmp_path / "a.png", MODEL, None)
 
     def test_an_animation(self, tmp_path):
@@ -263,7 +263,7 @@ class TestRefused:
 
     def test_preprocessing_of_a_users_own(self):
         own = Classifier(nn.Flatten(), num_classes=4, preprocess=lambda picture: torch.zeros(1, 2, 2), name="mine")
-        with pytest.raises(UserError, match="cannot see how mine resizes pictures: that is code of its own\nattack at"):
+        with pytest.raises(UserError, match="cannot see how mine resizes pictures: that is custom code\nattack at"):
             known_preprocessing(own)
         lanczos = ResizeAndCrop(size=4, interpolation=Image.Resampling.LANCZOS)
         with pytest.raises(UserError, match="has no gradient for how mine resizes pictures: lanczos"):

@@ -78,15 +78,15 @@ def test_signed_whole_numbers_and_halves_are_numbers(tmp_path):
 @pytest.mark.parametrize(
     ("stored", "message"),
     [
-        (change(0.8), "may be of pixels from 0 to 1 or from 0 to 255"),
+        (change(0.8), "may be for pixels from 0 to 1 or from 0 to 255"),
         (torch.zeros(3, 8, 8), "none but zeros"),
         (torch.full((3, 8, 8), torch.nan), "not finite"),
         (torch.rand(5, 3, 8, 8), "5 x 3 x 8 x 8"),
         (torch.rand(8, 8), "8 x 8"),
-        (torch.rand(3, 8, 3), "with its colours first or last"),
-        (torch.rand(4, 8, 8), "no one image of one or three colours"),
-        (torch.full((3, 8, 8), 9, dtype=torch.uint8), "instead of numbers with signs"),
-        (torch.ones(3, 8, 8, dtype=torch.bool), "instead of numbers with signs"),
+        (torch.rand(3, 8, 3), "with its channels first or last"),
+        (torch.rand(4, 8, 8), "not a single image with one or three channels"),
+        (torch.full((3, 8, 8), 9, dtype=torch.uint8), "instead of signed numbers"),
+        (torch.ones(3, 8, 8, dtype=torch.bool), "instead of signed numbers"),
     ],
 )
 @pytest.mark.parametrize("name", ["a.npy", "a.pt"])
@@ -148,7 +148,7 @@ def test_our_own_files_say_themselves_what_they_are(tmp_path):
     file = tmp_path / "own.safetensors"
     Perturbation(delta=change(), norm=Linf(), eps=0.1, card={"model": "net"}).save(file)
     assert read_perturbation(file).card == {"model": "net"}
-    with pytest.raises(UserError, match="says itself in which norm"):
+    with pytest.raises(UserError, match="already contains its norm"):
         read_perturbation(file, Told("l2"))
 
 
@@ -176,7 +176,7 @@ def test_an_array_is_measured_and_applied_like_our_own_files(tmp_path):
         )
         assert json.loads(applied.stdout)[0]["eps"] == pytest.approx(8 / 255)
         assert "for pictures of 16 x 16" in refused("universal", "eval", tmp_path / "small.npy", pictures, *use)
-        assert "does not say for which model" in refused("universal", "eval", tmp_path / "theirs.npy", pictures)
+        assert "does not say which model it is for" in refused("universal", "eval", tmp_path / "theirs.npy", pictures)
         assert "did you mean --eps 8/255" in refused(
             "universal", "eval", tmp_path / "theirs.npy", pictures, *use, "--eps", 8
         )

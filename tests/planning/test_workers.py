@@ -44,7 +44,7 @@ def test_little_work_is_not_worth_a_process():
 
 
 def test_a_number_that_is_asked_for_is_taken():
-    assert choose_workers(plan(units=1), "cpu", 5) == (5, "as asked for", ("cpu",) * 5)
+    assert choose_workers(plan(units=1), "cpu", 5) == (5, "as requested", ("cpu",) * 5)
     with pytest.raises(UserError, match="there cannot be 0 workers"):
         choose_workers(plan(), "cpu", 0)
 

@@ -105,7 +105,7 @@ def test_open_images_go_out_and_come_back(opened, tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("a,b,c\n", "says nothing of an open image"),
+        ("a,b,c\n", "names no open image"),
         (None, "cannot read"),
     ],
 )

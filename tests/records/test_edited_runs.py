@@ -61,7 +61,7 @@ def test_a_manifest_that_was_edited_is_refused(files, which):
 @pytest.mark.parametrize("version", ["two", None, True, float("inf"), [2]], ids=str)
 def test_a_version_is_a_whole_number(files, version):
     edit(files.manifest, format=version)
-    with pytest.raises(UserError, match="it is no manifest of a run: it has no format"):
+    with pytest.raises(UserError, match="it is not the manifest of a run: it has no format"):
         load_run(files.path)
 
 
@@ -130,7 +130,7 @@ def test_plan_and_manifest_are_of_one_run(files, kind):
 )
 def test_flags_that_were_edited_are_refused(files, flags):
     files.flags.write_text(json.dumps(flags))
-    with pytest.raises(UserError, match=r"cannot read .*flags\.json: .*\n`advbench resume` makes it again"):
+    with pytest.raises(UserError, match=r"cannot read .*flags\.json: .*\n`advbench resume` recreates it"):
         load_run(files.path)
 
 

@@ -122,9 +122,9 @@ def test_a_csv_is_safe_for_spreadsheets(tmp_path):
     [
         (None, "is not the folder of a run"),
         ("{", r"cannot read .*manifest\.json"),
-        ('{"format": 99}', "is of format 99.*\nupgrade advbench"),
-        ('{"format": 1}', "is of format 1.*\nmove the folder away"),
-        ("[]", "it is no manifest of a run: it has no format"),
+        ('{"format": 99}', "has format 99.*\nupgrade advbench"),
+        ('{"format": 1}', "has format 1.*\nmove the folder away"),
+        ("[]", "it is not the manifest of a run: it has no format"),
         (f'{{"format": {FORMAT}}}', "was changed: expected run_id, got none\nput it back"),
         (
             json.dumps({"format": FORMAT, "run_id": "r", "suite": run_folders.SUITE}),
@@ -145,7 +145,7 @@ def test_a_shard_of_another_version_is_told_also_where_it_lacks_columns():
 
     table = pq.read_table(pa.BufferReader(as_parquet(records(unit())))).drop_columns(["attack"])
     shard = sealed(parquet_of(table, {"unit_id": "ab", "format": "1", "seal": BLANK}))
-    with pytest.raises(ValueError, match=f"the file is of format 1, not {FORMAT}"):
+    with pytest.raises(ValueError, match=f"the file has format 1, not {FORMAT}"):
         read_shard(shard, "ab")
 
 

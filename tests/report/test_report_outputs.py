@@ -75,13 +75,13 @@ def test_on_a_terminal():
         == """\
 FAILED: 2 of 2 gates failed
   FAIL min_robust_accuracy · net on toy · untargeted · Linf ≤ 8/255: robust accuracy 24.4 to 26.8 %
-(10 to 11/41) [13.8, 41.9], at least 50.0 % wanted
+(10 to 11/41) [13.8, 41.9], at least 50.0 % required
   FAIL max_drop_pp · net on toy · untargeted · Linf ≤ 8/255: robust accuracy 17.5 points lower
 (±12.2): 41.5 to 43.9 % before, 24.4 to 26.8 % now, 7 images newly broken, 0 newly robust, p =
 0.0078; at most 2 points lower allowed at p < 0.05
   flag F M4 net on toy: the outputs are probabilities; leave the softmax out
-  flag I A12 net on toy: all attacks in linf go by gradients: pgd, fmn; add one that does not, such
-as square or hop_skip_jump, or standard, which does both
+  flag I A12 net on toy: all attacks in linf use gradients: pgd, fmn; add a gradient-free one, such
+as square or hop_skip_jump, or standard, which combines both kinds
 
 net on toy · untargeted · Linf
 clean accuracy 100.0 % (41/41) [91.4, 100.0]
@@ -142,13 +142,13 @@ def test_as_markdown():
 
 ❌ **FAILED: 2 of 2 gates failed**
 
-- ❌ min\\_robust\\_accuracy · net on toy · untargeted · Linf ≤ 8/255: robust accuracy 24.4 to 26.8 % (10 to 11/41) \\[13.8, 41.9\\], at least 50.0 % wanted
+- ❌ min\\_robust\\_accuracy · net on toy · untargeted · Linf ≤ 8/255: robust accuracy 24.4 to 26.8 % (10 to 11/41) \\[13.8, 41.9\\], at least 50.0 % required
 - ❌ max\\_drop\\_pp · net on toy · untargeted · Linf ≤ 8/255: robust accuracy 17.5 points lower (±12.2): 41.5 to 43.9 % before, 24.4 to 26.8 % now, 7 images newly broken, 0 newly robust, p = 0.0078; at most 2 points lower allowed at p &lt; 0.05
 
 ## Trust flags
 
 - **F** M4 net on toy: the outputs are probabilities; leave the softmax out
-- **I** A12 net on toy: all attacks in linf go by gradients: pgd, fmn; add one that does not, such as square or hop\\_skip\\_jump, or standard, which does both
+- **I** A12 net on toy: all attacks in linf use gradients: pgd, fmn; add a gradient-free one, such as square or hop\\_skip\\_jump, or standard, which combines both kinds
 
 ## net on toy · untargeted · Linf
 
@@ -195,7 +195,7 @@ def test_as_junit():
       <property name="seed" value="0" />
     </properties>
     <testcase classname="net.toy.untargeted" name="worst case, Linf ≤ 8/255" time="61.500">
-      <failure type="min_robust_accuracy" message="robust accuracy 24.4 to 26.8 % (10 to 11/41) [13.8, 41.9], at least 50.0 % wanted">robust accuracy 24.4 to 26.8 % (10 to 11/41) [13.8, 41.9], at least 50.0 % wanted</failure>
+      <failure type="min_robust_accuracy" message="robust accuracy 24.4 to 26.8 % (10 to 11/41) [13.8, 41.9], at least 50.0 % required">robust accuracy 24.4 to 26.8 % (10 to 11/41) [13.8, 41.9], at least 50.0 % required</failure>
       <failure type="max_drop_pp" message="robust accuracy 17.5 points lower (±12.2): 41.5 to 43.9 % before, 24.4 to 26.8 % now, 7 images newly broken, 0 newly robust, p = 0.0078; at most 2 points lower allowed at p &lt; 0.05">robust accuracy 17.5 points lower (±12.2): 41.5 to 43.9 % before, 24.4 to 26.8 % now, 7 images newly broken, 0 newly robust, p = 0.0078; at most 2 points lower allowed at p &lt; 0.05</failure>
       <system-out>robust accuracy 24.4 to 26.8 % (10 to 11/41) [13.8, 41.9]; under noise 100.0 % (41/41) [91.4, 100.0]; success 73.2 to 75.6 % (30 to 31/41) [58.1, 86.2]; </system-out>
     </testcase>
@@ -221,7 +221,7 @@ def test_as_annotations():
     assert (
         "\n".join(annotations(verdict()))
         == """\
-::error title=advbench%3A min_robust_accuracy::net on toy · untargeted · Linf ≤ 8/255: robust accuracy 24.4 to 26.8 %25 (10 to 11/41) [13.8, 41.9], at least 50.0 %25 wanted
+::error title=advbench%3A min_robust_accuracy::net on toy · untargeted · Linf ≤ 8/255: robust accuracy 24.4 to 26.8 %25 (10 to 11/41) [13.8, 41.9], at least 50.0 %25 required
 ::error title=advbench%3A max_drop_pp::net on toy · untargeted · Linf ≤ 8/255: robust accuracy 17.5 points lower (±12.2): 41.5 to 43.9 %25 before, 24.4 to 26.8 %25 now, 7 images newly broken, 0 newly robust, p = 0.0078; at most 2 points lower allowed at p < 0.05
 ::warning title=advbench%3A trust flag M4::M4 net on toy: the outputs are probabilities; leave the softmax out
 """.rstrip()

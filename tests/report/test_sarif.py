@@ -54,7 +54,7 @@ def test_a_finding_for_each_failed_gate_and_each_flag():
         (
             "min_robust_accuracy",
             "error",
-            f"{where}: robust accuracy 50.0 % (10/20) [29.9, 70.1], at least 90.0 % wanted",
+            f"{where}: robust accuracy 50.0 % (10/20) [29.9, 70.1], at least 90.0 % required",
         ),
         ("M4", "warning", "net on toy: the outputs are {{probabilities}}; see [the softmax] (http://x)"),
         ("M2", "note", "net on toy, pgd: the outputs are {{probabilities}}; see [the softmax] (http://x)"),

@@ -210,7 +210,7 @@ def test_trackio_is_closed_if_it_fails(said, monkeypatch):
         raise ConnectionError("no route")
 
     monkeypatch.setattr(sys.modules["trackio"], "log", refused)
-    with pytest.raises(UserError, match="not handed over to trackio: ConnectionError: no route"):
+    with pytest.raises(UserError, match="could not be sent to trackio: ConnectionError: no route"):
         track("trackio", *verdict_on())
     assert said[-1][0] == "finish"
 
@@ -239,7 +239,7 @@ def test_a_tracker_that_fails_is_a_warning(floor, code, how, said, folder, monke
     monkeypatch.setattr(sys.modules["mlflow"], "start_run", refused)
     result = CliRunner().invoke(main, ["resume", "run", "--track", "mlflow", "--fail-under", str(floor)])
     assert result.exit_code == code
-    assert "warning: the run was not handed over to mlflow: " in result.stderr
+    assert "warning: the run could not be sent to mlflow: " in result.stderr
     assert "to try again: advbench resume run --track mlflow" in result.stderr
     assert "net on toy" in result.stdout
 

@@ -1,1 +1,1 @@
-"""Robust accuracy from a random part of the images, with bounds that hold whenever a run stops."""
+"""Robust accuracy from a random part of the images, with bounds that are valid whenever a run stops."""

@@ -1,16 +1,16 @@
-"""A confidence sequence for a count in a finite population, from draws without replacement. No torch."""
+"""A confidence sequence for a count in a finite population, from draws without replacement. Does not import torch."""
 
 import math
 from bisect import bisect_left
 from typing import NamedTuple
 
 PRIOR = (0.5, 3.0)
-"""Parameters of the beta distribution that weighs the possible shares. Any give valid bounds; these are narrow where
-few are marked, since the last attack of a suite seldom breaks much of what those before it left."""
+"""Parameters of the beta prior over the possible shares. Any values give valid bounds; these give narrow ones if few
+items are marked, since the last attack of a suite seldom breaks many of the images that the others left."""
 
 
 class Count(NamedTuple):
-    """Bounds of a whole number, both included."""
+    """Inclusive bounds on a whole number."""
 
     low: int
     """Smallest number that is not ruled out."""
@@ -22,18 +22,18 @@ def marked_in(total: int, drawn: int, marked: int, alpha: float) -> Count:
     """Bounds on how many items of a population are marked, valid after every draw at once.
 
     Items are drawn in a random order without replacement. With a probability of at least ``1 - alpha`` the true number
-    lies within the bounds after each of the draws, so that one may look after any of them, and stop for any reason.
-    Where everything has been drawn, both bounds are the number itself.
+    lies within the bounds after every draw, so one may look after any of them, and stop for any reason. Once everything
+    has been drawn, both bounds equal the number itself.
 
-    For the true number, the probability of the draws under a mixture of all numbers, divided by that under the true
-    one, is a martingale that begins at 1; by Ville's inequality it ever reaches ``1 / alpha`` with a probability of at
-    most ``alpha``. The numbers for which it has not reached that are an interval. The mixture is beta-binomial, whose
-    draws have a closed form.
+    For the true number, the probability of the draws under a mixture of all numbers, divided by the probability under
+    the true one, is a martingale that starts at 1; by Ville's inequality it ever reaches ``1 / alpha`` with a
+    probability of at most ``alpha``. The numbers for which it has not reached that form an interval. The mixture is
+    beta-binomial, which has a closed form.
 
     Args:
         total: Number of items in the population.
         drawn: Number of items drawn, 0 to ``total``.
-        marked: Number of those that are marked, 0 to ``drawn``.
+        marked: Number of drawn items that are marked, 0 to ``drawn``.
         alpha: Largest probability that the bounds ever miss the true number, between 0 and 1.
 
     Raises:
@@ -54,7 +54,7 @@ def marked_in(total: int, drawn: int, marked: int, alpha: float) -> Count:
     def kept(number: int) -> bool:
         return log_mixture - _log_chance(number, total, drawn, marked) < -math.log(alpha)
 
-    # The likeliest number is always kept; from there the chance falls to both sides.
+    # The likeliest number is always kept; from there the probability falls on both sides.
     likeliest = min(marked * (total + 1) // drawn, total - drawn + marked) if drawn else 0
     low = bisect_left(range(marked, likeliest + 1), True, key=kept) + marked
     high = bisect_left(range(likeliest, total - drawn + marked + 1), True, key=lambda number: not kept(number))
@@ -62,7 +62,7 @@ def marked_in(total: int, drawn: int, marked: int, alpha: float) -> Count:
 
 
 def _log_chance(number: int, total: int, drawn: int, marked: int) -> float:
-    """Logarithm of the probability of one order of draws, if this number of items of the population is marked."""
+    """Log probability of one sequence of draws, if this number of items in the population is marked."""
     ways = _log_falling(number, marked) + _log_falling(total - number, drawn - marked)
     return ways - _log_falling(total, drawn)
 

@@ -1,4 +1,4 @@
-"""Whether a run that stops when it is decided needs a further look at its images. No torch."""
+"""Whether a run that stops once it is decided needs another look at its images. Does not import torch."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -20,15 +20,15 @@ if TYPE_CHECKING:
 
 
 def refuse_undecidable(suite: "Suite", gates: "Gates", *, baseline: bool = False) -> None:
-    """Refuse a suite that is to stop when it is decided and leaves nothing to decide, or needs every image.
+    """Reject a suite that is to stop once it is decided, but has nothing to decide or needs every image.
 
     Args:
-        suite: Suite to be run; one that runs to its end is never refused.
+        suite: Suite to be run; one that runs to its end is never rejected.
         gates: Gates for its results.
-        baseline: Whether they are compared with a baseline.
+        baseline: Whether results are compared with a baseline.
 
     Raises:
-        UserError: It has no least robust accuracy and no width; a model has one attack alone; or there are proofs, a
+        UserError: It has no required robust accuracy and no width; a model has only one attack; or there are proofs, a
             baseline, or a gate that compares image by image.
 
     Example:
@@ -36,12 +36,12 @@ def refuse_undecidable(suite: "Suite", gates: "Gates", *, baseline: bool = False
         >>> suite = Suite(name="x", models="lenet", datasets="mnist", attacks=["fgsm", "standard"], stop="decided")
         >>> refuse_undecidable(suite, suite.gates)
         Traceback (most recent call last):
-        advbench.errors.UserError: suite x is to stop when it is decided, and has nothing to decide
+        advbench.errors.UserError: suite x is to stop once it is decided, and has nothing to decide
         set min_robust_accuracy or floors in its gates, or --fail-under SHARE; or width_pp = 2 in the suite
     """
     if suite.stop != "decided":
         return
-    say = f"suite {suite.name} is to stop when it is decided"
+    say = f"suite {suite.name} is to stop once it is decided"
     if baseline or gates.max_drop_pp is not None:
         raise UserError(
             f"{say}, and a baseline is compared image by image",
@@ -56,13 +56,13 @@ def refuse_undecidable(suite: "Suite", gates: "Gates", *, baseline: bool = False
         own = [spec for spec in suite.attacks if model.attacks is None or spec.name in model.attacks]
         if len(own) < 2:
             raise UserError(
-                f"{say}, and has one attack alone on {model.label}",
+                f"{say}, and has only one attack on {model.label}",
                 hint='put a quick attack before it, such as attacks = ["fgsm", "standard"]',
             )
 
 
 class Undecided:
-    """Says after each look which threats need a further one; reads every file once.
+    """Determines after each look which threats need another one; reads every file once.
 
     Args:
         folder: Folder of the run.
@@ -78,10 +78,10 @@ class Undecided:
         self._missing: set[str] = set()
 
     def __call__(self, look: int) -> frozenset[Threat]:
-        """The threats with a number that is not decided by the images of some looks.
+        """The threats with a number that the looks so far leave undecided.
 
         Args:
-            look: Number of the last of them, whose units are done.
+            look: Number of the last look whose units are done.
         """
         from advbench.records.storage.shards import as_frame, gathered
 
@@ -106,7 +106,7 @@ class Undecided:
         )
 
     def _open(self, found: "Estimate", threat: Threat, eps: float | None) -> bool:
-        """Whether a number needs further images."""
+        """Whether a number needs more images."""
         least, width = least_wanted(self._gates, threat, eps), self._suite.width_pp
         if width is not None and 100 * (found.high - found.low) <= width:
             return False

@@ -1,4 +1,4 @@
-"""Robust accuracy of all images as far as a random part of them tells. No torch."""
+"""Robust accuracy of all images, estimated from a random part of them. Does not import torch."""
 
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple, Self
@@ -7,30 +7,30 @@ from advbench.analysis.anytime.confidence import marked_in
 from advbench.intervals import LEVEL
 
 SHOWN = 1 - LEVEL
-"""Alpha of an interval whose level goes without saying."""
+"""Alpha of an interval whose level is not printed."""
 
 
 class Look(NamedTuple):
-    """What is known of the images that stand after the quick attacks, once a number of them was drawn."""
+    """Counts of drawn images after one look at a run."""
 
     seen: int
-    """Number of all images drawn so far, those that do not stand included."""
+    """Number of images drawn so far, including those that the quick attacks broke."""
     drawn: int
-    """Number of images drawn that stand after the quick attacks."""
+    """Number of images drawn that survive the quick attacks."""
     broken: int
-    """Number of those that the last attack broke."""
+    """Number of these survivors that the last attack broke."""
     unknown: int
-    """Number of those of which it is unknown whether it did."""
+    """Number of these survivors with unknown outcome."""
 
 
 def narrowing(looks: Iterable[Look], *, standing: int, n: int, alpha: float) -> Iterator[tuple[float, float]]:
-    """Bounds of robust accuracy after each look: what the bounds of this look and of all before it have in common.
+    """Bounds on robust accuracy after each look: the intersection of the bounds of this look and all earlier ones.
 
     Args:
-        looks: What was known at each look, the first one first.
-        standing: Number of all images that stand after the quick attacks.
+        looks: Counts at each look, in order.
+        standing: Number of all images that survive the quick attacks.
         n: Number of all images.
-        alpha: Largest probability that the bounds ever miss robust accuracy, at whatever look.
+        alpha: Largest probability that the bounds miss robust accuracy at any look.
 
     Example:
         >>> looks = [Look(seen=100, drawn=60, broken=3, unknown=0), Look(seen=400, drawn=241, broken=14, unknown=0)]
@@ -43,15 +43,15 @@ def narrowing(looks: Iterable[Look], *, standing: int, n: int, alpha: float) -> 
         most = marked_in(standing, look.drawn, look.broken + look.unknown, alpha).high if look.unknown else found.high
         now = (standing - most) / max(n, 1), (standing - found.low) / max(n, 1)
         low, high = max(low, now[0]), min(high, now[1])
-        if low > high:  # an earlier look has missed, as alpha allows; this one knows more
+        if low > high:  # an earlier look has missed, as alpha allows; this one has more data
             low, high = now
         yield low, high
 
 
 class Estimate(NamedTuple):
-    """Robust accuracy of all images, estimated where the last attack was run on a random part of them.
+    """Robust accuracy of all images, estimated if the last attack was run on a random part of them.
 
-    It has what a :class:`advbench.analysis.statistics.Proportion` has, so that reports can treat both alike.
+    It has the attributes of a :class:`advbench.analysis.statistics.Proportion`, so reports can treat both alike.
 
     Example:
         >>> looks = [Look(seen=100, drawn=60, broken=3, unknown=0), Look(seen=400, drawn=241, broken=14, unknown=0)]
@@ -76,7 +76,7 @@ class Estimate(NamedTuple):
     alpha: float = SHOWN
     """Largest probability that any of the run's intervals ever misses its number."""
     unknown: int = 0
-    """Number of images drawn of which nothing is known."""
+    """Number of images drawn with unknown outcome."""
 
     @classmethod
     def of(
@@ -84,12 +84,12 @@ class Estimate(NamedTuple):
     ) -> Self:
         """The estimate after some looks at a growing part of the images.
 
-        The interval is what the bounds at all looks have in common. The quick attacks are known for every image, so
-        that only their difference to the last attack has to be estimated; it is nothing for images that they broke.
+        The interval is the intersection of the bounds at all looks. The results of the quick attacks are known for
+        every image, so only what the last attack adds has to be estimated, on the images that survive them.
 
         Args:
-            looks: What was known at each look, the first one first.
-            standing: Number of all images that stand after the quick attacks.
+            looks: Counts at each look, in order.
+            standing: Number of all images that survive the quick attacks.
             n: Number of all images.
             attack: Registry name of the last attack.
             alpha: Largest probability that any interval of the run ever misses its number.
@@ -107,10 +107,10 @@ class Estimate(NamedTuple):
         return cls(found[0], found[1], low, high, n, look.seen, attack, alpha, look.unknown)
 
     def decides(self, least: float) -> bool:
-        """Whether the interval lies on one side of a least robust accuracy.
+        """Whether the interval lies entirely on one side of a required robust accuracy.
 
         Args:
-            least: Least robust accuracy, 0 to 1.
+            least: Required robust accuracy, 0 to 1.
 
         Example:
             >>> estimate = Estimate.of([], standing=600, n=1000, attack="standard")
@@ -121,7 +121,7 @@ class Estimate(NamedTuple):
 
     @property
     def k(self) -> None:
-        """Nothing: the number of robust images is not known."""
+        """Always None: the number of robust images is not known."""
         return
 
     @property
@@ -134,7 +134,7 @@ class Estimate(NamedTuple):
 
     @property
     def counts(self) -> str:
-        """The images that the last attack was run on, of all: `1180 of 10000`."""
+        """Number of images that the last attack was run on, of all images: `1180 of 10000`."""
         return f"{self.seen} of {self.n}"
 
     @property

@@ -1,4 +1,4 @@
-"""The numbers of a run whose last attack was run on a random part of the images. No torch."""
+"""Numbers of a run whose last attack was run on a random part of the images. Does not import torch."""
 
 from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -19,22 +19,22 @@ class Looks(NamedTuple):
     attack: str
     """Registry name of the attack."""
     params: tuple[str, ...]
-    """Its parameters, as JSON: several where it is made on several surrogates."""
+    """Parameters of the attack, as JSON: several entries if it is made on several surrogates."""
     images: tuple[tuple[str, ...], ...]
-    """Ids of the images that came with each look, in the order of the looks."""
+    """Ids of the images that each look added, in the order of the looks."""
     complete: bool
-    """Whether these are all images, so that nothing has to be estimated."""
+    """Whether these are all the images, so that nothing has to be estimated."""
 
 
 def looks_of(units: Iterable[Unit], missing: Container[str]) -> dict[tuple[str, ...], Looks]:
-    """The looks of each threat, as far as all units of a look are done, and of those before it.
+    """The looks of each threat, up to the first one with an unfinished unit.
 
     Args:
-        units: Units of the plan, also those that were not needed.
-        missing: Ids of those without a result.
+        units: Units of the plan, including those that were not needed.
+        missing: Ids of the units without a result.
 
     Returns:
-        Threat -> looks, of each threat whose last attack takes the images in parts.
+        Threat -> looks, for each threat whose last attack processes the images in parts.
     """
     found: dict[tuple[str, ...], list[Unit]] = {}
     for unit in units:
@@ -52,7 +52,7 @@ def looks_of(units: Iterable[Unit], missing: Container[str]) -> dict[tuple[str, 
 
 
 def _images(units: Sequence[Unit], missing: Container[str]) -> Iterator[tuple[str, ...]]:
-    """The images of each look, up to the first one that lacks a unit; the same ones at every eps."""
+    """Yield the images of each look, up to the first look that lacks a unit; they are the same at every eps."""
     for look in sorted({unit.look for unit in units}):
         own = [unit for unit in units if unit.look == look]
         if any(unit.unit_id in missing for unit in own):
@@ -63,12 +63,12 @@ def _images(units: Sequence[Unit], missing: Container[str]) -> Iterator[tuple[st
 def number_of_intervals(
     evidence: Iterable[ThreatResults], looks: Container[tuple[str, ...]], budgets: Budgets = NO_BUDGETS
 ) -> int:
-    """Number of robust accuracies that may be estimated: they share alpha equally, so that all hold together.
+    """Number of robust accuracies that may be estimated: they share alpha equally, so that all hold jointly.
 
     Args:
         evidence: Results of all threats of a run.
-        looks: The threats whose last attack takes the images in parts.
-        budgets: As :func:`advbench.analysis.metrics.cells_of` takes them.
+        looks: The threats whose last attack processes the images in parts.
+        budgets: Budgets, as for :func:`advbench.analysis.metrics.cells_of`.
     """
     return max(1, sum(len(levels(each, budgets)) for each in evidence if each.threat in looks))
 
@@ -76,7 +76,7 @@ def number_of_intervals(
 def estimate(
     evidence: ThreatResults, looks: Looks, eps: float | None, *, alpha: float = SHOWN, share: int = 1
 ) -> Estimate:
-    """Robust accuracy of all images at an eps, from those that every attack was run on.
+    """Estimate robust accuracy over all images at an eps, from those that every attack was run on.
 
     Args:
         evidence: Results of a threat, for all images.
@@ -97,7 +97,7 @@ def estimate(
 
 
 def part_of(evidence: ThreatResults, looks: Looks) -> ThreatResults:
-    """The results of the images that every attack was run on: a random part, on which attacks may be compared."""
+    """Results of the images that every attack was run on: a random part, on which attacks can be compared."""
     rows = np.concatenate([np.empty(0, np.int64), *_rows(evidence, looks)])
     rows.sort()
     return replace(
@@ -112,19 +112,19 @@ def part_of(evidence: ThreatResults, looks: Looks) -> ThreatResults:
 def sampled_cells(
     every: ThreatResults, part: ThreatResults, looks: Looks, budgets: Budgets, *, alpha: float, share: int
 ) -> list[Cell]:
-    """The numbers of a threat whose last attack was run on a part of the images.
+    """Numbers of a threat whose last attack was run on a part of the images.
 
     Args:
         every: Results of all images.
         part: Result of :func:`part_of`.
         looks: The part that the last attack was run on.
-        budgets: As :func:`advbench.analysis.metrics.cells_of` takes them.
+        budgets: Budgets, as for :func:`advbench.analysis.metrics.cells_of`.
         alpha: Largest probability that any interval of the run ever misses its number.
         share: Number of intervals that share this alpha.
 
     Returns:
-        At each eps first the worst case, whose robust accuracy is an estimate, then each attack: the last one's numbers
-        are of the part, those of the others of all images.
+        For each eps, first the worst case, whose robust accuracy is an estimate, then each attack. The numbers of the
+        last attack cover the part, those of the others all images.
     """
     quick = {(cell.eps, cell.attack): cell for cell in cells_of(replace(every, trials=_quick(every, looks)), budgets)}
     found = []
@@ -145,14 +145,14 @@ def _quick(evidence: ThreatResults, looks: Looks) -> tuple[Trial, ...]:
 
 
 def _rows(evidence: ThreatResults, looks: Looks) -> Iterator[Ints]:
-    """Places of the images of each look; those that are left out of the threat have none."""
+    """Yield the positions of the images of each look; those left out of the threat have none."""
     places = {str(name): place for place, name in enumerate(evidence.samples)}
     for names in looks.images:
         yield np.array([places[name] for name in names if name in places], np.int64)
 
 
 def _some(trial: Trial, rows: Ints) -> Trial:
-    """The results of an attack on some images; what it cost is that of all it was run on."""
+    """Results of an attack on some images; its costs remain those of all the images it was run on."""
     some = {
         eps: replace(
             level,

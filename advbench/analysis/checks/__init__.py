@@ -1,1 +1,1 @@
-"""Trust flags that are raised from the rows of a run alone."""
+"""Trust flags raised only from the rows of a run."""

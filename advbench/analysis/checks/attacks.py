@@ -1,8 +1,8 @@
-"""Trust flags raised from the rows of a run alone: signs that an attack, or its measurement, is at fault.
+"""Trust flags raised only from the rows of a run: signs that an attack, or its measurement, is at fault.
 
 The rules follow N. Carlini et al., On Evaluating Adversarial Robustness, 2019 <https://arxiv.org/abs/1902.06705>,
 A. Athalye et al., Obfuscated Gradients Give a False Sense of Security, 2018 <https://arxiv.org/abs/1802.00420>, and
-AutoAttack's own checks. That no flag is raised proves nothing. No torch.
+AutoAttack's own checks. The absence of flags proves nothing. Does not import torch.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,26 +22,26 @@ from advbench.records.flag import Flag
 from advbench.records.record import PROOF, Reason, largest_size
 
 TOLERANCE = 0.002
-"""Share of the images on which a weaker attack may succeed where a stronger one fails (AutoAttack's rule). One image
-alone is good to know and no more: of fewer than 500 it is always above that share."""
+"""Share of the images on which a weaker attack may succeed where a stronger one fails (AutoAttack's rule). A single
+image is only worth knowing: with fewer than 500 images it always exceeds this share."""
 UNBOUNDED_LINF = 0.5
-"""An Linf eps that turns every image into a grey one."""
+"""An Linf eps large enough to turn every image grey."""
 LOST = 0.1
 """Share of an attack's successes that may be lost when images are saved in 8 bits."""
-_ROUNDED = "where pictures count, look at those that `advbench attack` writes: it rounds them with care"
+_ROUNDED = "if saved pictures matter, use those that `advbench attack` writes: it searches for the best rounding"
 _WHOLE = 0.001
 """Grey levels by which an eps may differ from a whole number of them."""
 IN_ONE_PLACE: Search = "in one place"
-"""Search of an attack that looks at one part of the image alone: what it misses, others may well break."""
+"""Search of an attack that changes only one part of the image: others may well break what it misses."""
 
 
 def check_rows(frame: pd.DataFrame, classes: Mapping[str, Sequence[str]]) -> list[Flag]:
-    """Flags raised by single rows: invalid perturbations (A1), success that predictions deny (A2) or 8 bits lose (A3).
+    """Flags from single rows: invalid perturbations (A1), success that predictions deny (A2) or that 8 bits lose (A3).
 
     Args:
         frame: Rows of a run.
-        classes: Data set -> names of its classes; a data set that is missing is not checked for goals that name a
-            class otherwise than by its number.
+        classes: Data set -> names of its classes; without them, goals that name a class other than by its number are
+            not checked.
     """
     found = []
     for names, rows in frame.groupby(["model", "dataset", "attack"], sort=False, observed=True):
@@ -57,12 +57,12 @@ def _beyond(rows: pd.DataFrame, where: Mapping[str, str]) -> Iterator[Flag]:
         yield Flag(
             id="A1", severity="E", **where, value=count / len(rows),
             message=f"{count} of {len(rows)} perturbations exceed eps, leave [0, 1] or are not finite",
-            advice="these images are unknown, not robust; mend the attack",
+            advice="these images are unknown, not robust; fix the attack",
         )  # fmt: skip
 
 
 def _denied(rows: pd.DataFrame, where: Mapping[str, str], classes: Sequence[str]) -> Iterator[Flag]:
-    """A2: a row says that the goal was met, and its recorded predictions say that it was not."""
+    """A2: a row says that the goal was met, but its recorded predictions say that it was not."""
     if count := int(contradicted(rows, classes).sum()):
         yield Flag(
             id="A2", severity="F", **where, value=count / len(rows),
@@ -72,7 +72,7 @@ def _denied(rows: pd.DataFrame, where: Mapping[str, str], classes: Sequence[str]
 
 
 def _rounded_away(rows: pd.DataFrame, where: Mapping[str, str]) -> Iterator[Flag]:
-    """A3: successes within an eps are none any more once each value is rounded to one of 256 levels."""
+    """A3: successes within an eps are lost once each value is rounded to one of 256 levels."""
     kept = rows["survives_8bit"] if "survives_8bit" in rows else pd.Series(None, rows.index, object)
     known = (rows["met"].fillna(False).astype(bool) & rows["eps"].notna() & kept.notna()).to_numpy(bool)
     gone = known.copy()
@@ -81,17 +81,17 @@ def _rounded_away(rows: pd.DataFrame, where: Mapping[str, str]) -> Iterator[Flag
     if (lost := int(gone.sum())) > max(1, LOST * known.sum()):
         yield Flag(
             id="A3", severity="I", **where, value=lost / int(known.sum()),
-            message=f"{lost} of {known.sum()} adversarial images do not meet the goal within eps any more when they "
+            message=f"{lost} of {known.sum()} adversarial images no longer meet the goal within eps when they "
             "are saved in 8 bits",
             advice=f"an eps of {between:.3g}/255 is between grey levels, and rounding exceeds it: "
-            f"take {max(1, int(between))}/255" if between else _ROUNDED,
+            f"use {max(1, int(between))}/255" if between else _ROUNDED,
         )  # fmt: skip
 
 
 def _between_levels(lost: pd.DataFrame) -> float:
-    """The eps in Linf, in grey levels, at which most of these successes were lost, if it is no whole number; or else 0.
+    """The Linf eps, in grey levels, at which most of these successes were lost, if it is not a whole number; else 0.
 
-    Changes of 25.5 levels become 26 of them, which is more than was allowed, however well they fool.
+    Changes of 25.5 levels become 26, which exceeds eps, however well they fool the model.
     """
     grey = 255 * lost.loc[(lost["norm"] == "linf").to_numpy(bool), "eps"].to_numpy(float)
     between = grey[np.abs(grey - grey.round()) > _WHOLE]
@@ -101,8 +101,8 @@ def _between_levels(lost: pd.DataFrame) -> float:
 
 
 def _invalid(rows: pd.DataFrame) -> Bools:
-    """Rows that the judge refused, and rows that claim success outside of their eps."""
-    # A frame that is older than the column says nothing of refused candidates.
+    """Rows that the judge rejected, and rows that claim success outside their eps."""
+    # A frame older than the column says nothing about rejected candidates.
     reasons = rows["reason"].astype(object) if "reason" in rows else pd.Series(None, rows.index, object)
     eps = rows["eps"].to_numpy(float, na_value=np.nan)
     exceeding = np.zeros(len(rows), bool)
@@ -114,11 +114,11 @@ def _invalid(rows: pd.DataFrame) -> Bools:
 
 
 def check_evidence(evidence: Sequence[ThreatResults], classes: Mapping[str, int]) -> list[Flag]:
-    """Flags raised by comparing attacks, with each other and with proofs: A7 to A11, and P1.
+    """Flags from comparing attacks with each other and with proofs: A7 to A11, and P1.
 
     Args:
         evidence: Results of each threat of a run.
-        classes: Data set -> number of its classes; a data set that is missing is not checked for chance level.
+        classes: Data set -> number of its classes; without it, chance level is not checked.
     """
     found = []
     for each in evidence:
@@ -129,7 +129,7 @@ def check_evidence(evidence: Sequence[ThreatResults], classes: Mapping[str, int]
 
 
 def _iterative(evidence: ThreatResults) -> Iterator[Flag]:
-    """A7: an attack of many steps misses images that one step breaks."""
+    """A7: an iterative attack misses images that a single step breaks."""
     for eps in evidence.eps:
         speaking = [trial for trial in evidence.trials if trial.at(eps) is not None and _access(trial) == "gradients"]
         for single in (trial for trial in speaking if _search(trial) == "one step"):
@@ -143,14 +143,14 @@ def _iterative(evidence: ThreatResults) -> Iterator[Flag]:
 
 
 def _white_box(evidence: ThreatResults) -> Iterator[Flag]:
-    """A8: attacks without a gradient break images that all attacks with one miss.
+    """A8: gradient-free attacks break images that all gradient-based ones miss.
 
-    A9: random changes break images that all attacks by gradients miss.
+    A9: random changes break images that all gradient-based attacks miss.
     """
     for eps in levels(evidence):
         speaking = [trial for trial in evidence.trials if trial.at(eps) is not None]
         black = [trial for trial in speaking if _access(trial) not in ("gradients", None)]
-        # What an attack of unknown kind breaks, a white-box attack may have broken.
+        # An attack of unknown kind may be a white-box attack.
         others = [trial for trial in speaking if trial not in black]
         if not any(_access(trial) == "gradients" and _search(trial) != IN_ONE_PLACE for trial in others):
             continue
@@ -168,8 +168,8 @@ def _monotone(evidence: ThreatResults) -> Iterator[Flag]:
     """A10: an attack fails on images at an eps although it broke them at a smaller one."""
     for trial in evidence.trials:
         if _search(trial) in ("blind", "one step") or trial.attack == PROOF or trial.surrogate is not None:
-            # noise and what is made on another model hit by chance, one step overshoots the nearer boundary, and a
-            # proof leaves out the fooled
+            # noise and candidates made on another model hit by chance, one step overshoots the nearer boundary, and
+            # a proof skips fooled images
             continue
         met_before, violations = np.zeros((2, len(evidence.samples)), bool)
         for eps in sorted(eps for eps in trial.levels if eps is not None):
@@ -185,8 +185,8 @@ def _monotone(evidence: ThreatResults) -> Iterator[Flag]:
 
 
 def _chance(evidence: ThreatResults, classes: int) -> Iterator[Flag]:
-    """A11: with no bound worth the name, accuracy stays above chance."""
-    # Neither one step nor blind changes need succeed, however large they are, nor changes of one place.
+    """A11: accuracy stays above chance even without a meaningful bound."""
+    # Single-step, blind and local changes need not succeed, however large they are.
     weak = ("blind", "one step", IN_ONE_PLACE)
     own = [trial for trial in evidence.trials if trial.surrogate is None]
     unbounded = [t for t in own if _unbounded(evidence, t) and _search(t) not in weak]
@@ -199,12 +199,12 @@ def _chance(evidence: ThreatResults, classes: int) -> Iterator[Flag]:
         yield _flag(
             "A11", evidence, None, robust.k,
             f"robust accuracy is {robust} under {names} without a bound, above chance ({1 / classes:.1%})",
-            "the attacks do not work on this model: check its gradients and try attacks without them",
+            "the attacks do not work on this model: check its gradients and try gradient-free attacks",
         )  # fmt: skip
 
 
 def _proved_and_fooled(evidence: ThreatResults) -> Iterator[Flag]:
-    """P1: an image is proved at an eps, and a perturbation of at most that size meets the goal."""
+    """P1: an image is proved at an eps, but a perturbation of at most that size meets the goal."""
     both = np.zeros(len(evidence.samples), bool)
     for eps, proofs in evidence.proofs.items():
         for trial in evidence.trials:
@@ -214,7 +214,7 @@ def _proved_and_fooled(evidence: ThreatResults) -> Iterator[Flag]:
         yield Flag(
             id="P1", severity="E", model=threat.model, dataset=threat.dataset, value=count / len(both),
             message=f"{count} of {_all(evidence)} are both proved and fooled in {threat.norm}",
-            advice="one of the two is wrong: run `advbench verify`; if the pictures hold, the proofs are at fault",
+            advice="one of the two is wrong: run `advbench verify`; if it finds no problem, the proofs are at fault",
         )  # fmt: skip
 
 
@@ -223,14 +223,14 @@ def _unbounded(evidence: ThreatResults, trial: Trial) -> bool:
 
 
 def _card(trial: Trial) -> AttackCard | None:
-    """The card of the attack; None for one that is not in the catalog, as that of a plug-in which is not loaded."""
+    """The card of the attack; None if it is not in the catalogue, such as that of a plugin that is not loaded."""
     if trial.attack not in ATTACKS:
         return None
     return ATTACKS[trial.attack]
 
 
 def _access(trial: Trial) -> Access | None:
-    """The most that the attack asks of the model that is judged; None where that is not known."""
+    """The access to the judged model that the attack needs; None if unknown."""
     if trial.surrogate is not None:
         return "nothing"
     card = _card(trial)
@@ -238,7 +238,7 @@ def _access(trial: Trial) -> Access | None:
 
 
 def _search(trial: Trial) -> Search | None:
-    """How the attack searches; None where that is not known."""
+    """How the attack searches; None if unknown."""
     if trial.surrogate is not None:
         return "for transfer"
     card = _card(trial)
@@ -246,7 +246,7 @@ def _search(trial: Trial) -> Search | None:
 
 
 def _missed(evidence: ThreatResults, weak: Sequence[Trial], strong: Sequence[Trial], eps: float | None) -> int:
-    """How many images the weak attacks break at an eps and the strong ones do not."""
+    """Number of images that the weak attacks break at an eps and the strong ones do not."""
     return int(((states(evidence, weak, eps) == BROKEN) & (states(evidence, strong, eps) == ROBUST)).sum())
 
 
@@ -275,4 +275,4 @@ def _flag(name: str, evidence: ThreatResults, attack: str | None, count: int, me
     )
 
 
-_MASKED = "gradients are masked, or the white-box attacks too weak: try BPDA, another loss, more steps"
+_MASKED = "gradients are masked, or the white-box attacks are too weak: try BPDA, another loss, or more steps"

@@ -1,4 +1,4 @@
-"""Whether a recorded success agrees with the recorded predictions, for every goal. No torch."""
+"""Whether a recorded success agrees with the recorded predictions, for every goal. Does not import torch."""
 
 from collections.abc import Sequence
 
@@ -20,8 +20,8 @@ _NONE = -1
 def contradicted(rows: pd.DataFrame, classes: Sequence[str]) -> Bools:
     """Rows whose verdict and predictions disagree.
 
-    The recorded classes are ranked as `torch.argmax` does, ties included, and so is `flipped`. A tie is no success of
-    any goal though one of the two classes is recorded as the first, so only of successes do the classes tell.
+    The recorded classes are ranked as by `torch.argmax`, ties included, and so is `flipped`. A tie never meets a goal,
+    although one of the two classes is recorded as the first, so the classes are conclusive only for successes.
 
     Args:
         rows: Rows of one data set (n).
@@ -44,7 +44,7 @@ def contradicted(rows: pd.DataFrame, classes: Sequence[str]) -> Bools:
 
 
 def _holds(text: str, rows: pd.DataFrame, truth: Ints, classes: Sequence[str]) -> Bools:
-    """Which rows have predictions that meet a goal (n,); all of them where the rows cannot decide it."""
+    """Which rows have predictions that meet a goal (n,); all of them if the rows cannot decide it."""
     unchecked = np.ones(len(rows), bool)
     try:
         goal = parse_goal(text)
@@ -69,7 +69,7 @@ def _holds(text: str, rows: pd.DataFrame, truth: Ints, classes: Sequence[str]) -
 
 
 def _has_labels(kind: str, rows: pd.DataFrame, truth: Ints) -> Bools:
-    """Which rows have predicted labels that meet a goal for several labels (n,)."""
+    """Which rows have predicted labels that meet a multi-label goal (n,)."""
     named, after = ([as_set(value) for value in rows[name].astype(object)] for name in ("goal_labels", "adv_labels"))
     if kind == "any-label-flips":
         flips: Bools = _numbers(rows["adv_class"]) != truth
@@ -79,7 +79,7 @@ def _has_labels(kind: str, rows: pd.DataFrame, truth: Ints) -> Bools:
 
 
 def _meets(kind: str, named: set[int], after: set[int]) -> bool:
-    """Whether predicted labels are what a goal asks for that names some."""
+    """Whether predicted labels meet a goal that names labels."""
     match kind:
         case "label-off":
             return not named & after
@@ -89,7 +89,7 @@ def _meets(kind: str, named: set[int], after: set[int]) -> bool:
 
 
 def _index(name: str, classes: Sequence[str]) -> int:
-    """Number of a class, as `Classifier.class_index` finds it; an unknown name is read as a number."""
+    """Index of a class, as in `Classifier.class_index`; an unknown name is read as a number."""
     found = class_numbers(name, classes)
     return found[0] if found else int(name)
 
@@ -99,7 +99,7 @@ def _numbers(column: pd.Series) -> Ints:
 
 
 def _first(column: pd.Series, count: int) -> Ints:
-    """The first classes of each row (n, count); `_NONE` where fewer were recorded."""
+    """The first classes of each row (n, count); `_NONE` if fewer were recorded."""
     found = np.full((len(column), count), _NONE)
     for row, classes in enumerate(column):
         if isinstance(classes, list | tuple | np.ndarray):

@@ -1,1 +1,1 @@
-"""Accuracy under common corruptions, from the rows of a run. No torch."""
+"""Accuracy under common corruptions, from the rows of a run. Does not import torch."""

@@ -1,4 +1,4 @@
-"""Errors of AlexNet on ImageNet and ImageNet-C, against which mean corruption errors are stated. Plain data.
+"""Errors of AlexNet on ImageNet and ImageNet-C, the reference for mean corruption errors. Plain data.
 
 Hendrycks and Dietterich, Benchmarking neural network robustness to common corruptions and perturbations
 <https://arxiv.org/abs/1903.12261>, 2019.
@@ -25,4 +25,4 @@ CORRUPTED = {
 }
 """Corruption -> top-1 error, the mean over the five severities."""
 CLASSES = 1000
-"""Number of classes of the data set on which these errors were measured: on others they mean nothing."""
+"""Number of classes of the data set on which these errors were measured; for others they are meaningless."""

@@ -1,7 +1,7 @@
-"""Errors under common corruptions: of each at each severity, and their means as the benchmark ImageNet-C states them.
+"""Errors under common corruptions, for each corruption and severity, and their means as defined by ImageNet-C.
 
-An image counts wherever it is misclassified once corrupted, also if it was when clean, as in the benchmark. Corruptions
-are no attacks on a model, so none of this enters a worst case.
+As in the benchmark, an image counts if it is misclassified when corrupted, even if it already was when clean.
+Corruptions are not attacks on a model, so none of this enters a worst case.
 """
 
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ from advbench.analysis.threats import ThreatResults
 from advbench.sanitize import one_line
 
 ALL_SEVERITIES = (1, 2, 3, 4, 5)
-"""Severities over which the benchmark takes means."""
+"""Severities that the benchmark averages over."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -35,18 +35,18 @@ class CorruptionResults:
     errors: Mapping[str, Mapping[int, Proportion]]
     """Corruption -> severity -> share of the images that are misclassified."""
     means: Mapping[str, Mean | None]
-    """Corruption -> mean of these shares over the severities; None where nothing is known of some image."""
+    """Corruption -> mean of these shares over the severities; None if the outcome of some image is unknown."""
     mean: Mean | None
     """Mean over all corruptions and severities of the run."""
     mce: Mean | None
     """Mean corruption error: errors relative to AlexNet's, averaged over the corruptions of the benchmark that have all
-    severities. None for other data than ImageNet's classes, and where nothing is known of some image."""
+    severities. None for data without ImageNet's classes, and if the outcome of some image is unknown."""
     relative_mce: Mean | None
-    """The same of the errors beyond the clean ones, relative to AlexNet's beyond its clean error."""
+    """Relative mean corruption error: errors in excess of the clean error, relative to AlexNet's excess errors."""
     counted: int
-    """Number of corruptions, of the fifteen, that these two are over."""
+    """Number of the fifteen corruptions that these two means cover."""
     relative: bool
-    """Whether images lack labels, so that "misclassified" means otherwise than when clean."""
+    """Whether images lack labels, so that "misclassified" means differently from when clean."""
 
     def __repr__(self) -> str:
         return one_line(self)
@@ -70,11 +70,11 @@ class CorruptionResults:
 
 
 def corruption_results(frame: pd.DataFrame, classes: Mapping[str, int]) -> tuple[CorruptionResults, ...]:
-    """The errors under corruptions of each model and data set of a run that has any.
+    """Errors under corruptions for each model and data set of a run that has any.
 
     Args:
-        frame: Rows of a run, those of attacks too.
-        classes: Data set -> number of its classes; where it is not that of ImageNet there is no mean corruption error.
+        frame: Rows of a run, including those of attacks.
+        classes: Data set -> number of its classes; there is a mean corruption error only for ImageNet's number.
     """
     return tuple(
         _results(each.images, each.wrong, comparable=classes.get(each.images.threat.dataset) == alexnet.CLASSES)

@@ -9,7 +9,7 @@ from advbench.errors import UserError
 
 
 def hold_corruptions(found: Iterable[CorruptionResults], most: float | None) -> Iterator[GateResult]:
-    """The mean error of each model and data set against the gate.
+    """Check the mean error of each model and data set against the gate.
 
     Args:
         found: Errors under corruptions.
@@ -28,10 +28,10 @@ def hold_corruptions(found: Iterable[CorruptionResults], most: float | None) -> 
 
 
 def refuse_without_corruptions(there: bool) -> None:
-    """Refuse the gate in a run that has no corruptions.
+    """Reject the gate in a run without corruptions.
 
     Raises:
-        UserError: It has none.
+        UserError: The run has no corruptions.
     """
     if not there:
         raise UserError(

@@ -1,4 +1,4 @@
-"""What each image was taken for under every corruption at every severity. No torch."""
+"""Outcome of each image under every corruption at every severity. Does not import torch."""
 
 import json
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from advbench.catalog.attacks import CORRUPTION
 from advbench.records.record import OK
 
 Wrong = dict[str, dict[int, Floats]]
-"""Corruption -> severity -> 1 where an image is misclassified, 0 where not, NaN where that is unknown (N,)."""
+"""Corruption -> severity -> 1 if an image is misclassified, 0 if not, NaN if unknown (N,)."""
 
 
 class Corrupted(NamedTuple):
@@ -23,18 +23,18 @@ class Corrupted(NamedTuple):
     images: ThreatResults
     """The clean images."""
     wrong: Wrong
-    """Which of them are misclassified once corrupted, also those that are when clean."""
+    """Which of them are misclassified when corrupted, including those misclassified when clean."""
     params: dict[tuple[str, int], str]
     """Corruption and severity -> all parameters, as JSON."""
     rows: pd.DataFrame
-    """The rows that say so."""
+    """The rows of these outcomes."""
 
 
 def corrupted(frame: pd.DataFrame) -> Iterator[Corrupted]:
     """The images of each model and data set that a run corrupted.
 
     Args:
-        frame: Rows of a run, those of attacks too.
+        frame: Rows of a run, including those of attacks.
     """
     names = [name for name in frame["attack"].dropna().unique() if str(name).startswith(CORRUPTION)]
     rows = frame[frame["attack"].isin(names)]
@@ -62,7 +62,7 @@ def _corrupted(images: ThreatResults, rows: pd.DataFrame) -> Corrupted:
 
 
 def _kind(attack: str, params: str) -> tuple[str, int]:
-    """Name of a corruption, with the constants that were asked for if any were, and its severity."""
+    """Name of a corruption, with its constants if specified, and its severity."""
     given = json.loads(params)
     name = attack.removeprefix(CORRUPTION)
     constants = given.get("constants", "auto")

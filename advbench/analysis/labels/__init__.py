@@ -1,1 +1,1 @@
-"""Models with several labels for each image: their answers as numbers, and the rates of each label. No torch."""
+"""Multi-label models: their predictions as numbers, and the rates of each label. Does not import torch."""

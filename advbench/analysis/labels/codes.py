@@ -1,8 +1,8 @@
-"""Sets of labels as numbers, so that an answer with several labels is compared as a class is. No torch.
+"""Encodes sets of labels as numbers, so that multi-label predictions compare like classes. Does not import torch.
 
-Of a model with several labels for each image a row has no classes but sets of labels. All that is computed from classes
-holds for sets too, if each is given a number: correct is then an image all of whose labels are right. A goal that is
-about a single label makes an answer of two: whether that label is there.
+For a multi-label model, a row has sets of labels instead of classes. Everything computed from classes works for sets
+too, if each set gets a number: an image is then correct if all its labels are right. For a goal about a single label
+there are just two values: whether that label is present.
 """
 
 from collections.abc import Sequence
@@ -15,23 +15,23 @@ from numpy.typing import NDArray
 from advbench.catalog.cards import LABEL_GOALS
 
 Ints = NDArray[np.int64]
-"""Array of whole numbers."""
+"""Array of integers."""
 SETS = {"label": "labels", "clean_class": "clean_labels", "adv_class": "adv_labels"}
-"""Column of classes -> the column of sets of labels that stands in its place."""
+"""Column of classes -> the column of label sets that replaces it."""
 _ABOUT_ONE = ("label-off", "label-on")
 
 
 class Coded(NamedTuple):
-    """Rows whose columns of classes hold numbers of sets of labels, wherever a model has several."""
+    """Rows whose class columns hold numbers of label sets for multi-label models."""
 
     frame: pd.DataFrame
     """Rows of the run."""
     sets: tuple[tuple[int, ...], ...]
-    """The set with each number; none where all models have one class for each image."""
+    """The set with each number; empty if all models have one class per image."""
 
 
 def coded(frame: pd.DataFrame) -> Coded:
-    """Give every set of labels in some rows a number, and put it in the place of the class.
+    """Number every set of labels in some rows, and put the number in place of the class.
 
     Args:
         frame: Rows of a run.
@@ -59,7 +59,7 @@ def _number(value: object, place: dict[tuple[int, ...], int]) -> int | None:
 
 
 def as_set(value: object) -> tuple[int, ...] | None:
-    """The labels in a cell of a frame; None where there are none.
+    """The labels in a cell of a frame; None if there are none.
 
     Example:
         >>> as_set(np.array([1, 4])), as_set(None), as_set(float("nan"))
@@ -69,7 +69,7 @@ def as_set(value: object) -> tuple[int, ...] | None:
 
 
 def is_several(goal: str) -> bool:
-    """Whether a goal is for several labels.
+    """Whether a goal is a multi-label goal.
 
     Example:
         >>> is_several("label-off:boat"), is_several("untargeted")
@@ -79,7 +79,7 @@ def is_several(goal: str) -> bool:
 
 
 def label_of(goal: str, frame: pd.DataFrame) -> int | None:
-    """The one label that a goal is about; None for another goal, or if the rows do not tell.
+    """The single label that a goal is about; None for other goals, or if the rows do not say.
 
     Args:
         goal: Goal, as written on the command line.
@@ -92,7 +92,7 @@ def label_of(goal: str, frame: pd.DataFrame) -> int | None:
 
 
 def narrowed(numbers: Ints, sets: Sequence[tuple[int, ...]], label: int) -> Ints:
-    """Numbers of sets as whether a label is in them: 1 or 0, and -1 as it was.
+    """Replace numbers of sets by whether a label is in them: 1 or 0; -1 is kept.
 
     Args:
         numbers: Numbers of sets (N,); -1 for none.

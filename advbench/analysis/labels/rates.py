@@ -1,8 +1,8 @@
-"""The rates of each label of a model with several for each image: found when clean and under attack, and flipped.
+"""Rates of each label of a multi-label model: predicted when clean and under attack, and flipped.
 
-They are over all images and over all attacks of a run on them, whatever the goal, without noise: how often any of them
-turned the label. An attack that is after one label turns others on the way, and that counts for those too; the worst
-case of a label is measured by a goal of its own, such as `label-off:boat`. No torch.
+They are over all images and all attacks of a run, whatever the goal, without noise: how often any of the attacks
+flipped the label. An attack that targets one label may flip others as well, and these count too; the worst case for a
+label is measured by a separate goal, such as `label-off:boat`. Does not import torch.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -29,15 +29,15 @@ class LabelRates(NamedTuple):
     name: str
     """Name of the label."""
     images: int
-    """Number of images that have it; of images without labels, of those that the model finds it in."""
+    """Number of images with this label; for unlabelled images, those where the model predicts it."""
     clean: Proportion
-    """Share of all images on which the model is right about it when clean."""
+    """Share of all images for which the model is right about it when clean."""
     robust: Proportion
-    """Share of all images on which it is right when clean and no attack turns it."""
+    """Share of all images for which it is right when clean and no attack flips it."""
     off: Proportion
-    """Share of those on which the model finds it when clean, on which an attack turns it off."""
+    """Share of the images where the model predicts it when clean for which an attack turns it off."""
     on: Proportion
-    """Share of the others, on which an attack turns it on."""
+    """Share of the other images for which an attack turns it on."""
 
 
 class LabelTable(NamedTuple):
@@ -54,13 +54,13 @@ class LabelTable(NamedTuple):
     attacks: tuple[str, ...]
     """Names of the attacks."""
     clean: Proportion
-    """Subset accuracy: share of the images on which the model is right about every label when clean."""
+    """Subset accuracy: share of the images for which the model is right about every label when clean."""
     robust: Proportion
-    """The same where no attack turns any label either."""
+    """Subset accuracy under attack: right about every label when clean, and no attack flips any."""
     rates: tuple[LabelRates, ...]
     """Rates of each label."""
     relative: bool
-    """Whether images lack labels, so that right means as when clean."""
+    """Whether images lack labels, so that "right" means as when clean."""
 
     def as_dict(self) -> dict[str, Any]:
         """Everything as plain values, for JSON."""
@@ -80,11 +80,11 @@ class LabelTable(NamedTuple):
 
 
 def label_tables(frame: pd.DataFrame, classes: Mapping[str, Sequence[str]]) -> tuple[LabelTable, ...]:
-    """The rates of each label, for each model with several of them, data set, norm and eps.
+    """Rates of each label, for each multi-label model, data set, norm and eps.
 
     Args:
         frame: Rows of a run.
-        classes: Data set -> names of its labels; numbers stand for those that are missing.
+        classes: Data set -> names of its labels; numbers replace missing names.
 
     Example:
         >>> label_tables(pd.DataFrame({"clean_labels": [None]}), {})
@@ -110,7 +110,7 @@ def _levels(rows: pd.DataFrame) -> list[float | None]:
 
 
 class _Images:
-    """The images of a model and a data set: their labels, and those that the model finds when they are clean."""
+    """The images of a model and a data set: their labels, and those that the model predicts when they are clean."""
 
     def __init__(self, rows: pd.DataFrame, names: Sequence[str]) -> None:
         codes, self.samples = pd.factorize(rows["sample_id"])
@@ -167,7 +167,7 @@ class _Images:
         )
 
     def _unattacked(self, rows: pd.DataFrame, place: NDArray[np.int64]) -> Bools:
-        """Images without a row of every attack: a run that stops when decided leaves out some of its last attack's."""
+        """Images without a row for every attack: a run that stops once decided skips some in its last attack."""
         found = np.zeros(len(self.samples), bool)
         for own in rows.groupby(["attack", "params", "goal"], observed=True).indices.values():
             missing = np.ones(len(self.samples), bool)
@@ -190,7 +190,7 @@ class _Images:
 
 
 def _within(size: Floats, eps: float | None) -> Bools:
-    """Sizes or budgets that an eps allows; NaN is none."""
+    """Whether sizes or budgets are within an eps; NaN is not."""
     found: Bools = size <= (np.inf if eps is None else largest_size(eps))
     return found
 
@@ -202,7 +202,7 @@ FLAT = (*_SHARED, "label", "images", *(f"{name}_{part}" for name in _NUMBERS for
 
 
 def flat(tables: Sequence[LabelTable]) -> Iterator[tuple[Any, ...]]:
-    """The rates of all tables as rows under the headings `FLAT`, for a spreadsheet."""
+    """Yield the rates of all tables as rows under the headings `FLAT`, for a spreadsheet."""
     for table in tables:
         for rates in table.rates:
             shares = (share for name in _NUMBERS for share in getattr(rates, name).as_dict().values())

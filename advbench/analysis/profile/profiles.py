@@ -1,6 +1,6 @@
 """The profile of each model on each data set: every threat of a run, and the worst case image by image over all.
 
-A mask makes a data set of its own, so a profile goes over several of them; images are the same by their ids. No torch.
+Each mask makes a separate data set, so a profile covers several and matches images by id. Does not import torch.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -37,23 +37,23 @@ class Profile:
     dataset: str
     """Label of the data set, without a mask."""
     clean: Proportion
-    """Share of the images that are classified right when clean."""
+    """Share of the images that are classified correctly when clean."""
     right: Bools
-    """Which of them those are (N,)."""
+    """Which images those are (N,)."""
     relative: bool
-    """Whether images lack labels, so that "right" means as when clean."""
+    """Whether images lack labels, so that "correct" means as when clean."""
     rows: tuple[ThreatRow, ...]
     """Threats: attacks first, then corruptions."""
     attacks: Proportion | None
-    """Share of the images that stand against every attack; None where there is none."""
+    """Share of the images that survive every attack; None if there are no attacks."""
     everything: Proportion
-    """Share of the images that stand against every attack and every corruption."""
+    """Share of the images that survive every attack and every corruption."""
     queries: tuple[QueryCurve, ...]
-    """Success against queries, of attacks without gradients."""
+    """Success against queries, for gradient-free attacks."""
     passes: float
-    """Forward and backward passes of the run for each image, everything added up."""
+    """Total forward and backward passes of the run per image."""
     seconds: float
-    """Seconds of the run for each image."""
+    """Total seconds of the run per image."""
 
     def __repr__(self) -> str:
         return one_line(self)
@@ -81,8 +81,8 @@ def profiles(
 
     Args:
         frame: Rows of the run.
-        evidence: What :func:`advbench.analysis.threats.gather` makes of them.
-        budgets: Budgets at which attacks are reported that look for the smallest perturbation.
+        evidence: Result of :func:`advbench.analysis.threats.gather` for them.
+        budgets: Budgets at which minimum-norm attacks are reported.
     """
     evidence, corruptions = list(evidence), list(corrupted(frame))
     found = []
@@ -94,7 +94,7 @@ def profiles(
 
 
 def _images(frame: pd.DataFrame) -> Iterator[Images]:
-    """The images of each model and data set; one that is there under masks alone has those of the first mask."""
+    """The images of each model and data set; one that occurs only with masks has those of its first mask."""
     groups: dict[tuple[str, str], list[ThreatResults]] = {}
     for each in gather_clean(frame):
         groups.setdefault((each.threat.model, without_mask(each.threat.dataset)), []).append(each)
@@ -125,7 +125,7 @@ def _profile(images: Images, rows: Sequence[ThreatRow], frame: pd.DataFrame) -> 
 
 
 def _with_lone(rows: Sequence[ThreatRow]) -> Iterator[ThreatRow]:
-    """The rows, each with the number of images that it alone broke."""
+    """Yield the rows, each with the number of images that it alone broke."""
     for place, row in enumerate(rows):
         others = [other.state for other in (*rows[:place], *rows[place + 1 :])]
         stand = together(others) == ROBUST if others else np.ones(len(row.state), bool)

@@ -1,4 +1,4 @@
-"""Success of attacks without gradients against the number of queries, from one run of each. No torch."""
+"""Success of gradient-free attacks against the number of queries, from a single run. Does not import torch."""
 
 import math
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from advbench.catalog.attacks import ATTACKS
 from advbench.records.record import OK
 
 STEPS = (1, 2, 5)
-"""Numbers of queries at which the curve has points, times powers of ten; the most that was spent is the last."""
+"""Query counts of the curve's points, times powers of ten; the last point is the largest number spent."""
 
 
 class QueryPoint(NamedTuple):
@@ -23,7 +23,7 @@ class QueryPoint(NamedTuple):
     queries: int
     """Number of queries."""
     success: Proportion
-    """Share of the images, of those correct when clean, that were fooled by then."""
+    """Share of the images that are correct when clean that were fooled by then."""
 
 
 class QueryCurve(NamedTuple):
@@ -32,13 +32,13 @@ class QueryCurve(NamedTuple):
     attack: str
     """Registry name of the attack."""
     goal: str
-    """Goal, which says what counts as fooled."""
+    """Goal, which defines what counts as fooled."""
     norm: str
     """Norm in which perturbations are measured."""
     eps: float
     """Budget, image units."""
     points: tuple[QueryPoint, ...]
-    """Points of the curve, with ever more queries."""
+    """Points of the curve, by ascending number of queries."""
 
     def as_dict(self) -> dict[str, Any]:
         """The curve as plain values, for JSON."""
@@ -47,7 +47,7 @@ class QueryCurve(NamedTuple):
 
 
 def query_curves(frame: pd.DataFrame, model: str, dataset: str) -> Iterator[QueryCurve]:
-    """The curves of the attacks without gradients that stop at the first success, which is when they work in a budget.
+    """The curves of the gradient-free attacks that stop at the first success, which are those with a budget.
 
     Args:
         frame: Rows of a run.
@@ -82,20 +82,20 @@ def query_curves(frame: pd.DataFrame, model: str, dataset: str) -> Iterator[Quer
 
 
 def _right_when_clean(rows: pd.DataFrame) -> pd.Series:
-    """Which rows are about images that are right when clean: the row of an attack that failed may not say it itself."""
+    """Which rows are about images that are correct when clean; the row of a failed attack may not say so itself."""
     images = rows["sample_id"].astype(str)
     label, clean = (rows[name].astype(float).groupby(images).transform("max") for name in ("label", "clean_class"))
     return clean.notna() & (label.isna() | (label == clean))
 
 
 def _points(rows: pd.DataFrame) -> tuple[QueryPoint, ...]:
-    """The points of one attack, from its rows about images that are right when clean."""
+    """The points of one attack, from its rows about images that are correct when clean."""
     known = (rows["status"] == OK).to_numpy(bool)
     spent = rows["forwards"].to_numpy(float, na_value=np.nan)
     if not known.any():
         return ()
     fooled = known & (rows["met"] == True).fillna(False).to_numpy(bool)  # noqa: E712 - the column may hold None
-    most = math.ceil(np.nanmax(spent[known]))  # of an attack that does not say whom it asks about, a mean
+    most = math.ceil(np.nanmax(spent[known]))  # for an attack that does not name the images it queries, this is a mean
     powers = range(len(str(most)))
     counts = sorted({step * 10**power for power in powers for step in STEPS if step * 10**power < most} | {most})
     lost = int((~known).sum())

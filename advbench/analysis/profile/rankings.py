@@ -1,4 +1,4 @@
-"""How the order of models changes from threat to threat: ranks, and Kendall's tau between threats. No torch."""
+"""How the ranking of models changes between threats: ranks and Kendall's tau. Does not import torch."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -12,9 +12,9 @@ from advbench.analysis.profile.threat_rows import ThreatRow
 from advbench.analysis.threats import ROBUST
 
 FEWEST = 3
-"""Fewest models that are ranked."""
+"""Smallest number of models that are ranked."""
 DRAWS = 1000
-"""Times that the images are drawn again for an interval."""
+"""Number of bootstrap samples of the images for an interval."""
 
 
 class Tau(NamedTuple):
@@ -26,7 +26,7 @@ class Tau(NamedTuple):
     """
 
     value: float
-    """From -1, the opposite order, to 1, the same."""
+    """Value from -1, opposite order, to 1, same order."""
     low: float
     """Lower end of the interval."""
     high: float
@@ -37,7 +37,7 @@ class Tau(NamedTuple):
 
 
 class Rankings(NamedTuple):
-    """The order of several models on one data set, under every threat that all of them have."""
+    """The ranking of several models on one data set, under every threat that all of them have."""
 
     dataset: str
     """Label of the data set."""
@@ -46,11 +46,11 @@ class Rankings(NamedTuple):
     threats: tuple[ThreatRow | None, ...]
     """The threats, as rows of the first model; None: clean images."""
     rates: Floats
-    """Share of the images that stand, by threat and model (T, M)."""
+    """Share of the images that survive, by threat and model (T, M)."""
     ranks: Floats
-    """Places of the models, 1 for the best; those that are equal share the mean of theirs (T, M)."""
+    """Ranks of the models (T, M), 1 for the best; ties share their mean rank."""
     tau: tuple[tuple[Tau | None, ...], ...]
-    """Kendall's tau between all threats (T, T); None where a threat makes no difference between the models."""
+    """Kendall's tau between all threats (T, T); None where a threat does not distinguish the models."""
 
     def as_dict(self) -> dict[str, Any]:
         """Everything as plain values, for JSON."""
@@ -69,12 +69,12 @@ _KEY = ("kind", "goal", "norm", "eps", "mask", "severity")
 
 
 def key_of(row: ThreatRow) -> tuple[Any, ...]:
-    """The fields that tell threats apart, whatever the model."""
+    """The fields that distinguish threats, whatever the model."""
     return tuple(getattr(row, name) for name in _KEY)
 
 
 def rankings(found: Sequence[Profile]) -> tuple[Rankings, ...]:
-    """The order of the models on each data set that at least `FEWEST` of them have.
+    """Rank the models on each data set that at least `FEWEST` of them have.
 
     Args:
         found: Profiles of a run.
@@ -102,7 +102,7 @@ def _ranked(dataset: str, found: Sequence[Profile]) -> Rankings:
 
 
 def ranks_of(rates: Floats) -> Floats:
-    """Places of the models under each threat, 1 for the largest rate: (T, M) -> (T, M).
+    """Ranks of the models under each threat, 1 for the largest rate: (T, M) -> (T, M).
 
     Example:
         >>> ranks_of(np.array([[0.5, 0.9, 0.5]])).tolist()
@@ -133,13 +133,13 @@ def kendall(rates: Floats) -> Floats:
 
 
 def drawn_again(standing: Sequence[Sequence[NDArray[np.bool_]]]) -> Floats | None:
-    """Rates of images that were drawn again, `DRAWS` times, with replacement: the bootstrap.
+    """Bootstrap: rates over images resampled with replacement, `DRAWS` times.
 
     Args:
-        standing: Which images stand (N,), by threat and model.
+        standing: Which images survive (N,), by threat and model.
 
     Returns:
-        Rates (`DRAWS`, T, M); None where the models have not as many images.
+        Rates (`DRAWS`, T, M); None if the models have different numbers of images.
 
     Example:
         >>> drawn_again([[np.array([True, True]), np.array([False, False])]])[0]
@@ -150,7 +150,7 @@ def drawn_again(standing: Sequence[Sequence[NDArray[np.bool_]]]) -> Floats | Non
         return None
     every, count = np.array(standing, float), counts.pop()
     times = np.random.default_rng(0).multinomial(count, np.full(count, 1 / count), DRAWS).astype(float)
-    # divided in the end: sums of whole numbers are exact, so that models with as many images are equal
+    # divided at the end: sums of whole numbers are exact, so models with equal counts tie
     found: Floats = np.einsum("bn,tmn->btm", times, every) / count
     return found
 
@@ -168,6 +168,6 @@ def _taus(rates: Floats, drawn: Floats | None) -> tuple[tuple[Tau | None, ...], 
 
 
 def _ends(values: Floats) -> list[float]:
-    """The middle 95 % of what is known of some values."""
+    """Ends of the middle 95 % of the known values."""
     known = values[~np.isnan(values)]
     return [float(each) for each in np.quantile(known, [0.025, 0.975])] if len(known) else [-1.0, 1.0]

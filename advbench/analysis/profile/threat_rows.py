@@ -1,4 +1,4 @@
-"""The rows of a profile: which attacks of a run make up one threat, and which images stand against it. No torch."""
+"""Rows of a profile: the attacks that make up each threat, and the images that survive it. Does not import torch."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,26 +19,26 @@ from advbench.config.masks import mask_in, without_mask
 from advbench.sanitize import one_line
 
 Kind = Literal["gradients", "mask", "patch", "queries", "transfer", "universal", "movement", "corruption"]
-"""What an attacker may do: follow gradients within a norm; the same under a mask; put a patch somewhere; ask the model,
-without gradients; use another model; add one change to every image; turn and shift it; or nothing, where noise, blur,
-weather or compression do it."""
+"""Capability of the attacker: gradients within a norm; gradients under a mask; a patch at some place; queries without
+gradients; another model; one perturbation for all images; rotation and translation; or none, for corruptions such as
+noise, blur, weather or compression."""
 PATCH = "patch"
-"""The attack that puts a patch on each image, which its share of the image bounds, and no norm."""
+"""The attack that puts a patch on each image, bounded by its share of the image and not by a norm."""
 MOVEMENTS = ("spatial", "foolbox/spatial")
-"""Attacks that turn and shift an image, which no norm bounds."""
+"""Attacks that rotate and translate an image, bounded by no norm."""
 States = NDArray[np.int8]
 """Outcome of each image: `BROKEN`, `ROBUST` or `UNKNOWN`."""
 
 
 class Images(NamedTuple):
-    """The images of a profile, in their order."""
+    """The images of a profile, in order."""
 
     model: str
     """Label of the model."""
     dataset: str
     """Label of the data set, without a mask."""
     clean: ThreatResults
-    """Their labels and clean predictions."""
+    """Labels and clean predictions of the images."""
     known: Mapping[str, frozenset[str]]
     """Label of the data set, with and without masks -> ids of its images."""
 
@@ -48,15 +48,15 @@ class ThreatRow:
     """One threat of a profile."""
 
     kind: Kind
-    """What the attacker may do."""
+    """Capability of the attacker."""
     goal: str = ""
-    """Goal, which says what counts as broken; empty for corruptions."""
+    """Goal, which defines what counts as broken; empty for corruptions."""
     norm: str = ""
     """Norm in which perturbations are measured; empty for movements, patches and corruptions."""
     eps: float | None = None
     """Budget, image units; None: no bound."""
     mask: str = ""
-    """What may change, or the patch; empty: everything."""
+    """The mask or the patch; empty: everything may change."""
     severity: int | None = None
     """Severity of the corruptions; None for attacks."""
     attacks: tuple[str, ...] = ()
@@ -64,31 +64,31 @@ class ThreatRow:
     state: States
     """Outcome of each image of the profile (N,)."""
     median: Quantile | None = None
-    """Median size of the smallest perturbation; None where none was looked for."""
+    """Median size of the smallest perturbation; None without minimum-norm attacks."""
     noise: Proportion | None = None
-    """Share of the images that stand against random noise of this size; None where the run has none."""
+    """Share of the images that survive random noise of this size; None if the run has none."""
     mean: Mean | None = None
     """Mean accuracy under a corruption of this severity; None for attacks."""
     forwards: float | None = None
-    """Mean number of forward passes for each image."""
+    """Mean number of forward passes per image."""
     backwards: float | None = None
-    """Mean number of backward passes for each image."""
+    """Mean number of backward passes per image."""
     seconds: float | None = None
-    """Mean number of seconds for each image."""
+    """Mean number of seconds per image."""
     alone: int = 0
-    """Number of images that stand against all other rows, and not against this one."""
+    """Number of images that survive all other rows, but not this one."""
 
     def __repr__(self) -> str:
         return one_line(self)
 
     @property
     def robust(self) -> Proportion:
-        """Share of the images that stand against the threat."""
+        """Share of the images that survive the threat."""
         return share_of(self.state)
 
     @property
     def passes(self) -> float | None:
-        """Forward and backward passes for each image."""
+        """Forward and backward passes per image."""
         return None if self.forwards is None else self.forwards + (self.backwards or 0.0)
 
     def as_dict(self) -> dict[str, Any]:
@@ -105,7 +105,7 @@ class ThreatRow:
 
 
 def share_of(state: States) -> Proportion:
-    """The images that stand, as a share of all.
+    """The share of all images that survive.
 
     Example:
         >>> print(share_of(np.array([ROBUST, BROKEN, UNKNOWN, ROBUST], np.int8)))
@@ -115,7 +115,7 @@ def share_of(state: States) -> Proportion:
 
 
 def together(found: Sequence[States]) -> States:
-    """Outcome of each image under several threats: broken by any, else unknown to any, else robust.
+    """Outcome of each image under several threats: broken under any, else unknown under any, else robust.
 
     Args:
         found: Outcomes (N,), at least one.
@@ -126,12 +126,12 @@ def together(found: Sequence[States]) -> States:
 
 
 def kind_of(attack: str, dataset: str, surrogate: str | None = None) -> Kind:
-    """What an attacker may do who uses an attack.
+    """Capability of the attacker that an attack requires.
 
     Args:
         attack: Registry name of the attack.
         dataset: Label of the data set, which ends with the mask if there is one.
-        surrogate: Label of what it is made on in place of the model; None: the model itself.
+        surrogate: Label of the surrogate that it is made on; None: the model itself.
 
     Example:
         >>> kind_of("apgd", "photos"), kind_of("apgd", "photos, only border:8"), kind_of("square", "photos")
@@ -147,7 +147,7 @@ def kind_of(attack: str, dataset: str, surrogate: str | None = None) -> Kind:
         return "movement"
     if attack == UNIVERSAL:
         return "universal"
-    if attack not in ATTACKS:  # of a plugin, or a proof's counterexamples
+    if attack not in ATTACKS:  # from a plugin, or counterexamples of a proof
         return "gradients"
     card = ATTACKS[attack]
     return "queries" if card.access in ("scores", "decisions") and card.search != "blind" else "gradients"
@@ -158,8 +158,8 @@ def attack_rows(images: Images, evidence: Iterable[ThreatResults], budgets: Budg
 
     Args:
         images: Images of the profile.
-        evidence: Results of all threats of the run; those of other models and data sets are passed over.
-        budgets: Budgets at which attacks are reported that look for the smallest perturbation.
+        evidence: Results of all threats of the run; those of other models and data sets are ignored.
+        budgets: Budgets at which minimum-norm attacks are reported.
     """
     own = [
         each
@@ -179,7 +179,7 @@ def attack_rows(images: Images, evidence: Iterable[ThreatResults], budgets: Budg
 
 
 def _patch(trial: Trial) -> str:
-    """What a patch covers, in words."""
+    """Shape and share of a patch, in words."""
     about = parameters(trial.params)
     return f"{about.get('shape', 'square')} of {float(str(about.get('share', 'nan'))):.0%}"
 
@@ -187,7 +187,7 @@ def _patch(trial: Trial) -> str:
 def _bounded(
     images: Images, evidence: ThreatResults, trials: Sequence[Trial], budgets: Budgets, kind: Kind
 ) -> Iterator[ThreatRow]:
-    """A row at each budget that these attacks were given, or else at those of the suite."""
+    """Yield a row at each budget of these attacks, or else at those of the suite."""
     threat = evidence.threat
     given = sorted({eps for trial in trials for eps in trial.levels if eps is not None})
     bounds: list[float | None] = [*(given or sorted(budgets.get((threat.dataset, threat.norm), ())))]
@@ -216,9 +216,9 @@ def _row(
 
 
 def _placed(images: Images, evidence: ThreatResults, state: States) -> States:
-    """Outcomes in the order of the profile's images; nobody knows those of an image that the data set lacks.
+    """Outcomes in the order of the profile's images; those missing from the data set are unknown.
 
-    An image that was left out, because the goal has no meaning for it, stands if it is right when clean.
+    An image that was left out, because the goal has no meaning for it, survives if it is correct when clean.
     """
     known = dict(zip(map(str, evidence.samples), state.tolist(), strict=True))
     right, there = images.clean.correct, images.known[evidence.threat.dataset]
@@ -232,11 +232,11 @@ def _pairs(images: Images, right: Bools) -> Iterator[tuple[str, bool]]:
 
 
 def corruption_rows(images: Images, found: Iterable[Corrupted]) -> Iterator[ThreatRow]:
-    """A row for each severity: an image stands if it is classified right under every corruption.
+    """Yield a row for each severity: an image survives if it is classified correctly under every corruption.
 
     Args:
         images: Images of the profile.
-        found: What was found under corruptions; other models and data sets are passed over.
+        found: Results under corruptions; other models and data sets are ignored.
     """
     for each in found:
         if (each.images.threat.model, each.images.threat.dataset) != (images.model, images.dataset):

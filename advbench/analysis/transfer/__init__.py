@@ -1,1 +1,1 @@
-"""Attacks made on one model and judged on another."""
+"""Transfer: attacks made on one model and judged on another."""

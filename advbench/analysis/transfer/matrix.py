@@ -1,7 +1,8 @@
-"""How often what was made on one model fools another, from the rows of a run. No torch.
+"""How often candidates made on one model fool another, from the rows of a run. Does not import torch.
 
-Only images count that both models have right when clean: what the surrogate gets wrong is not attacked, and what the
-model gets wrong needs no attack. Clean agreement, how often the two predict the same class, stands beside it.
+Only images that both models classify correctly when clean count: an image that the surrogate gets wrong is not
+attacked, and one that the model gets wrong needs no attack. Clean agreement, the share of images for which both predict
+the same class, is reported as well.
 """
 
 import json
@@ -19,17 +20,17 @@ from advbench.sanitize import one_line
 
 
 class TransferCell(NamedTuple):
-    """What was made on one surrogate, judged on one model."""
+    """Candidates made on one surrogate, judged on one model."""
 
     success: Proportion
-    """Share of the images that both have right when clean on which the goal was met within eps."""
+    """Share of the images that both classify correctly when clean on which the goal was met within eps."""
     agreement: Proportion
     """Share of all images for which both predict the same class when clean."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class TransferMatrix:
-    """One attack at one eps: from which surrogate to which model."""
+    """One attack at one eps, for each surrogate and each model."""
 
     dataset: str
     """Label of the data set."""
@@ -40,11 +41,11 @@ class TransferMatrix:
     eps: float | None
     """Budget, image units; None: no bound."""
     attack: str
-    """Name of the attack, with the parameters in which it differs from others of that name."""
+    """Name of the attack, with the parameters that distinguish it from other attacks of that name."""
     cells: Mapping[tuple[str, str], TransferCell]
     """(label of the surrogate, label of the model) -> numbers."""
     relative: bool
-    """Whether images lack labels, so that "right" means as the model says when clean."""
+    """Whether images lack labels, so that "correct" means as the model predicts when clean."""
 
     def __repr__(self) -> str:
         return one_line(self)
@@ -73,7 +74,7 @@ def transfer_matrices(frame: pd.DataFrame) -> tuple[TransferMatrix, ...]:
     """A matrix for each data set, goal, norm, attack and eps of a run that has attacks made on surrogates.
 
     Args:
-        frame: Rows of a run; those of other attacks are passed over.
+        frame: Rows of a run; those of other attacks are ignored.
 
     Example:
         >>> row = {"model": "b", "dataset": "toy", "goal": "untargeted", "norm": "linf", "attack": "bsr", "eps": 0.1,

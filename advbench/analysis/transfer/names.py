@@ -1,4 +1,4 @@
-"""Names of attacks in a report: with what they were made on, and what tells those of one name apart. No torch."""
+"""Names of attacks in reports, with their surrogates and distinguishing parameters. Does not import torch."""
 
 import json
 from collections.abc import Sequence
@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from advbench.config.models.surrogate import SURROGATE
 
 FROM = " from "
-"""Between the name of an attack and the label of what it was made on."""
+"""Text between the name of an attack and the label of its surrogate."""
 
 
 def made_on(params: str) -> str | None:
-    """Label of what an attack was made on in place of the model; None: the model itself.
+    """Label of the surrogate that an attack was made on; None: the model itself.
 
     Args:
-        params: Its parameters, as JSON.
+        params: Parameters of the attack, as JSON.
 
     Example:
         >>> made_on('{"steps": 10, "surrogate": "vgg16"}'), made_on("{}")
@@ -24,10 +24,10 @@ def made_on(params: str) -> str | None:
 
 
 def attack_labels(names: Sequence[tuple[str, str]]) -> list[str]:
-    """Names of attacks; those that several share are told apart by the parameters in which they differ.
+    """Names of attacks; shared names are distinguished by the parameters in which the attacks differ.
 
     Args:
-        names: Name and parameters, as JSON, of each.
+        names: Name and parameters (as JSON) of each attack.
 
     Example:
         >>> attack_labels([("pgd", '{"steps": 5}'), ("pgd", '{"steps": 9}'), ("bsr", '{"surrogate": "vgg16"}')])
@@ -46,7 +46,7 @@ def attack_labels(names: Sequence[tuple[str, str]]) -> list[str]:
 
 
 def parameters(params: str) -> dict[str, object]:
-    """The parameters of an attack; a text that is no JSON object counts as the only one.
+    """The parameters of an attack; a text that is not a JSON object counts as the only one.
 
     Example:
         >>> parameters('{"steps": 5}'), parameters("?")

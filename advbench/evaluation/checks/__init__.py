@@ -1,1 +1,1 @@
-"""Trust flags that a model or a data set raises before anything is attacked."""
+"""Trust flags for a model, a data set or an attack, checked before or alongside a run's attacks."""

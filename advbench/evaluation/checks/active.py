@@ -1,8 +1,8 @@
 """A test that an attack must pass: perturbations are planted, and it has to find them.
 
 After R. Zimmermann et al., Increasing Confidence in Adversarial Robustness Evaluations, 2022
-<https://arxiv.org/abs/2206.13991>: the last layer of the network is replaced by one of two classes, which tells a point
-on the edge of the budget from a thousand inside. So there is a perturbation that is to be found, whatever the defence.
+<https://arxiv.org/abs/2206.13991>: the last layer of the network is replaced by a binary classifier that separates a
+point on the edge of the budget from a thousand points inside. So a perturbation exists, whatever the defence.
 """
 
 from collections.abc import Iterator
@@ -24,21 +24,21 @@ from attacks.standins.passing import Pass
 COUNT = 8
 """Number of images for which a perturbation is planted."""
 LEAST = 4
-"""Least number of them for which that must be possible, for the test to say anything."""
+"""Smallest number of images for which this must be possible; with fewer, the test says nothing."""
 INNER, WITHIN = 999, 0.95
-"""Number of points inside, and the size of the ball that they are drawn from, as a share of the budget."""
+"""Number of points inside, and the radius of the ball that they are drawn from, as a share of the budget."""
 CHANCE = 200
-"""Random points that are tried beside the attack: what they find was too easy."""
+"""Number of random points that are tried as well: perturbations that they find were too easy."""
 ASKED = 0.95
 """Share of the planted perturbations that an attack should find."""
 _SMOOTH = 0.1
-"""Weight of the ridge, as a share of the mean variance: without one, a unit that is dead for all points inside decides
-alone, and no gradient leads there."""
+"""Weight of the ridge penalty, as a share of the mean variance: without it, a unit that is dead for all points inside
+decides alone, and no gradient leads there."""
 _AT_ONCE = 128
 
 
 class Planted(NamedTuple):
-    """A network with a last layer that one point on the edge of the budget changes the answer of.
+    """A network with a replaced last layer, whose output changes at one point on the edge of the budget.
 
     Example:
         >>> Planted(lambda x: x, torch.tensor([1.0, 0.0]), torch.tensor(0.5), plain=True).threshold
@@ -50,9 +50,9 @@ class Planted(NamedTuple):
     weights: Tensor
     """Weights of the layer (F,)."""
     threshold: Tensor
-    """What its value must exceed for the second class."""
+    """Value of the layer above which the second class is predicted."""
     plain: bool
-    """Whether layers may be of plain tensors."""
+    """Whether layers may be plain tensors."""
 
     def __call__(self, x: Tensor, /) -> Tensor:
         """Logits (N, 2)."""
@@ -61,12 +61,12 @@ class Planted(NamedTuple):
 
 
 def check(model: Model, attack: Attack, x: Tensor, goal: Goal, *, eps: float, seed: int) -> Iterator[Finding]:
-    """A15: an attack misses too many perturbations that were planted to be found.
+    """A15: an attack misses too many of the perturbations planted for it.
 
     Args:
-        model: Images in [0, 1] -> logits, with a last layer that can be seen.
+        model: Images in [0, 1] -> logits, with an accessible last layer.
         attack: An attack that works within a budget.
-        x: Images (N, ...), of which the first `COUNT` are taken.
+        x: Images (N, ...), of which the first `COUNT` are used.
         goal: The goal of the images, for their ids.
         eps: Budget, image units.
         seed: Seed of all draws.
@@ -109,7 +109,7 @@ def most_passes(passes: float, count: int) -> float:
 
 
 def plant(model: Model, x: Tensor, goal: Goal, norm: Norm, *, eps: float, seed: int) -> Planted | None:
-    """A last layer that a point on the edge of the budget is the answer to; None where that cannot be made.
+    """Build a last layer that only a point on the edge of the budget fools; None if that is impossible.
 
     Args:
         model: Images in [0, 1] -> logits.
@@ -151,20 +151,20 @@ def edge_of(x: Tensor, goal: Goal, norm: Norm, *, eps: float, seed: int) -> Tens
 
 
 def _separated(features: Tensor) -> tuple[Tensor, Tensor] | None:
-    """Weights and threshold of a layer that tells the last row from all others; None if there is none."""
+    """Weights and threshold of a layer that separates the last row from all others; None if there is none."""
     centre = features[:-1].mean(0)
     inner, edge = features[:-1] - centre, features[-1] - centre
     kernel = inner @ inner.T
     ridge = _SMOOTH * float(kernel.trace()) / min(kernel.shape[0], inner.shape[1])
     if not ridge > 0:
         return None
-    # Fisher's discriminant, from the side of the points: there may be many more features than those
+    # Fisher's discriminant in its dual form: there may be many more features than points
     known = torch.linalg.solve(kernel + ridge * torch.eye(len(kernel)).to(kernel), inner @ edge)
     weights = edge - inner.T @ known
     highest, reached = float((inner @ weights).max()), float(edge @ weights)
     if not reached > highest + 1e-6 * abs(reached):
         return None
-    weights = weights / ((highest + reached) / 2)  # the middle is above 0, for the points inside are 0 on average
+    weights = weights / ((highest + reached) / 2)  # the midpoint is above 0, as the points inside are 0 on average
     return weights, centre @ weights + 1
 
 
@@ -177,7 +177,7 @@ def _finds(planted: Planted, attack: Attack, x: Tensor, goal: Goal, *, eps: floa
 
 
 def _features(model: Model, x: Tensor, *, plain: bool) -> Tensor:
-    """What the last layer of a model is given (N, F); nothing (0,) where no layer of all images is seen."""
+    """Inputs of the model's last layer (N, F); empty (0,) if no layer that sees all images is found."""
     with Pass(x, plain=plain) as seen:
         model(x.clone())
     if not seen.inputs or len(seen.inputs[-1]) != len(x):

@@ -1,4 +1,4 @@
-"""Trust flags that an attack raises when it is tried in other ways on a few images: longer, anew, without a bound.
+"""Trust flags for an attack, tried in other ways on a few images: longer, from another start, without a bound.
 
 The rules follow N. Carlini et al., On Evaluating Adversarial Robustness, 2019 <https://arxiv.org/abs/1902.06705>, and
 M. Pintor et al., Indicators of Attack Failure, 2022 <https://arxiv.org/abs/2106.09947>.
@@ -27,22 +27,22 @@ from attacks.searches.draws import derive, seeded
 LOOKED_AT = 16
 """Number of images on which a run tries its attacks in other ways."""
 DRAWS = 1000
-"""Random points of the budget, every second one a corner of it, that are tried on each image that was not fooled."""
+"""Number of random points of the budget, half of them corners, tried on each image that was not fooled."""
 TOLERANCE = 0.005
-"""Share of the images by which more steps or another start may change a result; one image alone is good to know."""
+"""Share of the images by which more steps or another start may change a result; up to that, the flag is only "I"."""
 _TIMES = 5
-"""Times that the attack is run: as it is, for twice as long, from another start, and without a bound."""
+"""Bound on the attack's runs, in multiples of its passes: as is, twice as long, from another start, without a bound."""
 _JUDGED = 30
-"""Passes that judge an image each time, of a random model."""
+"""Number of passes that judge an image each time, for a random model."""
 
 
 class Trial(NamedTuple):
-    """An attack on a few images, as a run made it."""
+    """An attack on a few images, with the settings of the run."""
 
     model: Model
     """Images in [0, 1] -> logits."""
     attack: Attack
-    """The attack, which works within a budget."""
+    """The attack, of the fixed-budget kind."""
     longer: Attack | None
     """The same with twice as many steps; None if it has no number of steps."""
     x: Tensor
@@ -56,14 +56,14 @@ class Trial(NamedTuple):
 
 
 def check_attack(trial: Trial) -> list[Finding]:
-    """Look for signs that an attack does not find what is there.
+    """Look for signs that an attack misses perturbations that exist.
 
     Args:
         trial: The attack and some images.
 
     Returns:
-        Findings A4, A5, A6, A9, A11 and A15. There is none where the attack cannot be carried out, as one by gradients
-        on a model that has none.
+        Findings A4, A5, A6, A9, A11 and A15. There are none if the attack cannot be run, such as a gradient-based one
+        on a model without gradients.
 
     Example:
         >>> from attacks import PGD
@@ -78,7 +78,7 @@ def check_attack(trial: Trial) -> list[Finding]:
     try:
         with seeded(trial.seed, trial.x.device):
             return list(_findings(trial))
-    except Exception as error:  # of the attack or the model: the attack's own rows are unknown, and say why
+    except Exception as error:  # of the attack or the model: the rows of the attack itself are unknown, and say why
         if out_of_memory(error):
             raise
         return []
@@ -113,7 +113,7 @@ def _findings(trial: Trial) -> Iterator[Finding]:
 
 
 def _silent(trial: Trial, recorder: Recorder, left: Tensor) -> Iterator[Finding]:
-    """A4: the attack asked about a candidate that meets the goal, and returned another."""
+    """A4: the attack queried a candidate that meets the goal, but returned another."""
     passed = left[recorder.margin[left] < 0]
     if len(passed) and (count := int(_met(trial, recorder.best[passed], passed).sum())):
         yield _finding(
@@ -123,7 +123,7 @@ def _silent(trial: Trial, recorder: Recorder, left: Tensor) -> Iterator[Finding]
 
 
 def _unfinished(trial: Trial, recorder: Recorder, left: Tensor) -> Iterator[Finding]:
-    """A5: the loss still falls in the end, or twice as many steps fool more images."""
+    """A5: the loss is still falling at the end, or twice as many steps fool more images."""
     falling = int(recorder.falling()[left].sum())
     if trial.longer is not None:
         count = _gained(trial, trial.longer, left, trial.seed)
@@ -147,7 +147,7 @@ def _again(trial: Trial, left: Tensor) -> Iterator[Finding]:
 
 
 def _blind(trial: Trial, left: Tensor) -> Iterator[Finding]:
-    """A9: random points of the budget fool images that the attack missed."""
+    """A9: random points within the budget fool images that the attack missed."""
     given = trial.goal.select(left), trial.attack.norm
     count = hit_by_chance(trial.model, trial.x[left], *given, eps=trial.eps, seed=trial.seed, draws=DRAWS)
     if count:
@@ -158,7 +158,7 @@ def _blind(trial: Trial, left: Tensor) -> Iterator[Finding]:
 
 
 def _unbounded(trial: Trial) -> Iterator[Finding]:
-    """A11: with no bound but [0, 1] the attack still fails."""
+    """A11: the attack fails even with no bound other than [0, 1]."""
     if not isinstance(trial.goal, Untargeted):
         return
     values = trial.x[0].numel()
@@ -170,15 +170,15 @@ def _unbounded(trial: Trial) -> Iterator[Finding]:
     if wilson(robust, len(trial.x)).low > chance:
         share = robust / len(trial.x)
         yield Finding(
-            "A11", "F", f"{robust} of {len(trial.x)} images hold without a bound, more than by chance ({chance:.1%})",
-            "the attack does not work on this model: check its gradients, and try attacks without them", share,
+            "A11", "F", f"{robust} of {len(trial.x)} images survive without a bound, more than chance ({chance:.1%})",
+            "the attack does not work on this model: check its gradients, and try gradient-free attacks", share,
         )  # fmt: skip
 
 
 def _attacked(
     trial: Trial, attack: Attack, model: Model, *, eps: float | None = None, seed: int | None = None
 ) -> Tensor:
-    """What an attack returns about all images; the images themselves where it fails."""
+    """Candidates that an attack returns for all images; the images themselves where it fails."""
     bound, drawn = trial.eps if eps is None else eps, trial.seed if seed is None else seed
     try:
         x_adv: Tensor = attack(model, trial.x.clone(), trial.goal, eps=bound, seed=drawn)
@@ -188,13 +188,13 @@ def _attacked(
 
 
 def _gained(trial: Trial, attack: Attack, left: Tensor, seed: int) -> int:
-    """How many of the images that are left another attack fools."""
+    """Number of the remaining images that another attack fools."""
     some = trial._replace(x=trial.x[left], goal=trial.goal.select(left))
     return int(_met(some, _attacked(some, attack, trial.model, seed=seed)).sum())
 
 
 def _met(trial: Trial, x_adv: Tensor, rows: Tensor | None = None) -> Tensor:
-    """What the judge says of candidates, bool (n,)."""
+    """The judge's verdict on candidates, bool (n,)."""
     x, goal = (trial.x, trial.goal) if rows is None else (trial.x[rows], trial.goal.select(rows))
     return judge(trial.model, x, x_adv, goal, trial.attack.norm, trial.eps).met
 
@@ -208,4 +208,4 @@ def _of(count: int, trial: Trial) -> str:
     return f"{count} of {len(trial.x)} images"
 
 
-_LONGER = "take more steps or another size of step, or use attacks.Standard"
+_LONGER = "use more steps or another step size, or attacks.Standard"

@@ -1,4 +1,4 @@
-"""Random points of a budget: what they find, a search should have found."""
+"""Random points within a budget: a search should find everything that they find."""
 
 from math import ceil
 
@@ -16,7 +16,7 @@ AT_ONCE = 128
 
 
 def hit_by_chance(model: Model, x: Tensor, goal: Goal, norm: Norm, *, eps: float, seed: int, draws: int) -> int:
-    """How many images one of several random points fools; in Linf about half of the points are corners of the budget.
+    """Count the images that at least one of several random points fools; in Linf about half the points are corners.
 
     Args:
         model: Images in [0, 1] -> logits.
@@ -48,7 +48,7 @@ def hit_by_chance(model: Model, x: Tensor, goal: Goal, norm: Norm, *, eps: float
 
 
 def points(norm: Norm, x: Tensor, ids: Tensor, *, eps: float, seed: int, corners: bool = False) -> Tensor:
-    """A random point for each row: within ``eps`` of an image, or as far from it as that, in Linf in every value.
+    """Draw a random point for each row: within ``eps`` of an image, or exactly at ``eps`` (for Linf, in every value).
 
     Args:
         norm: Norm of ``eps``.
@@ -56,7 +56,7 @@ def points(norm: Norm, x: Tensor, ids: Tensor, *, eps: float, seed: int, corners
         ids: Their ids (N,).
         eps: Budget, image units.
         seed: Seed of the draws.
-        corners: Whether the whole budget is used, as far as images stay in [0, 1].
+        corners: Whether the whole budget is used, as far as the image stays in [0, 1].
 
     Example:
         >>> from attacks import Linf
@@ -74,7 +74,7 @@ def points(norm: Norm, x: Tensor, ids: Tensor, *, eps: float, seed: int, corners
 
 
 def on_the_edge(norm: Norm, delta: Tensor, eps: float) -> Tensor:
-    """Perturbations (N, ...) made as large as a budget; in L0, whose sizes are counts, they are as they were.
+    """Scale perturbations (N, ...) to the size of a budget; for L0, whose sizes are counts, they stay unchanged.
 
     Example:
         >>> from attacks import L2

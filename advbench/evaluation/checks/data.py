@@ -1,7 +1,7 @@
-"""Trust flags of a model on a data set: labels, normalisation and channels that ruin every number without an error.
+"""Trust flags for a model on a data set: labels, normalisation and channels that silently ruin every number.
 
-A forgotten normalisation is the most frequent mistake in evaluations, and none of those below raises an exception:
-accuracy is lower than it should be, and robustness is measured of a network that nobody would use.
+A forgotten normalisation is the most frequent mistake in evaluations, and none of the mistakes below raises an
+exception: accuracy is lower than it should be, and the robustness is that of a network that nobody would use.
 """
 
 from collections import Counter
@@ -21,11 +21,11 @@ from attacks.protocols import Model
 from attacks.searches.draws import seeded
 
 LOOKED_AT = 64
-"""Number of images that are looked at."""
+"""Number of images that are examined."""
 _SHUFFLES, _FEWEST = 999, 10
-"""Orders of the images that labels are compared in, and the fewest images of which that says something."""
+"""Number of random orders in which labels are compared, and smallest number of images for this to mean anything."""
 CLOSE_TO_CHANCE = 0.2
-"""Accuracy above chance that must be ruled out, with 99 % confidence, before labels are said not to fit."""
+"""Accuracy above chance that must be ruled out, with 99 % confidence, before labels are reported as wrong."""
 
 
 def check_data(
@@ -40,19 +40,19 @@ def check_data(
 ) -> list[Flag]:
     """Look for labels, a normalisation and an order of channels that the model was not trained with.
 
-    It takes two passes over the images, and more where the model is wrong about ten or more, or not sure of the others.
+    This takes two passes over the images, and more if the model is wrong about ten or more, or unsure of the others.
 
     Args:
-        model: Images -> logits. A :class:`Classifier` tells how it normalises; of others their input is taken as it is.
-        x: Some images (N, C, H, W) in [0, 1], of which the first `LOOKED_AT` are looked at.
+        model: Images -> logits. A :class:`Classifier` says how it normalises; others are assumed not to normalise.
+        x: Some images (N, C, H, W) in [0, 1], of which the first `LOOKED_AT` are examined.
         labels: True classes (N,), or which labels apply, bool (N, C).
         dataset: Name of the images' data set, for the flags.
         name: Name of the model, for the flags; None: its attribute `name`.
-        seed: Seed for a model that draws random numbers; the global generators are left as they were.
-        within: What the model wraps, which tells how it normalises if it is a :class:`Classifier`; None: the model.
+        seed: Seed for a model that draws random numbers; the state of the global generators is restored.
+        within: The model inside the wrapper; if it is a :class:`Classifier`, it says how it normalises. None: `model`.
 
     Returns:
-        Flags D1 to D3; of several labels D1 alone.
+        Flags D1 to D3; with several labels per image, only D1.
 
     Example:
         >>> x, labels = torch.eye(8).repeat(8, 1).reshape(64, 1, 2, 4), torch.arange(8).repeat(8)
@@ -68,7 +68,7 @@ def check_data(
 
 
 def most_passes(count: int) -> int:
-    """Most passes that :func:`check_data` takes over some images: two, and those of other normalisations.
+    """Most passes that :func:`check_data` takes over some images: two, and those for other normalisations.
 
     Example:
         >>> most_passes(64) > 11 * 64
@@ -82,9 +82,9 @@ def _findings(model: Model, x: Tensor, labels: Tensor, norm: Norm) -> Iterator[F
     if not len(x):
         return
     logits = asked(model, x)
-    if not bool(logits.isfinite().all()):  # M5 says so
+    if not bool(logits.isfinite().all()):  # M5 reports this
         return
-    if labels.ndim == 2:  # how often a class is right, and how sure of it a model is, says nothing of several labels
+    if labels.ndim == 2:  # the other rules compare classes and their confidences
         yield from _of_other_images(predictions(model, logits), labels)
         return
     yield from _labels(logits.argmax(1), labels)
@@ -94,7 +94,7 @@ def _findings(model: Model, x: Tensor, labels: Tensor, norm: Norm) -> Iterator[F
 
 
 def _labels(answers: Tensor, labels: Tensor) -> Iterator[Finding]:
-    """D1: the model is right no more often than answers would be that have nothing to do with the labels."""
+    """D1: the model is right no more often than predictions unrelated to the labels would be."""
     count, correct = len(labels), int((answers == labels).sum())
     said, true = Counter(answers.tolist()), Counter(labels.tolist())
     chance = sum(said[each] * true[each] for each in true) / count**2
@@ -105,7 +105,7 @@ def _labels(answers: Tensor, labels: Tensor) -> Iterator[Finding]:
 
 
 def _of_other_images(answers: Tensor, labels: Tensor) -> Iterator[Finding]:
-    """D1 for several labels: the answers fit the labels no better than those of other images."""
+    """D1 for several labels: the predictions fit the labels no better than they fit those of other images."""
     generator = torch.Generator().manual_seed(0)
     agreed = float((answers == labels).float().mean())
     drawn = [torch.randperm(len(labels), generator=generator).to(labels.device) for _ in range(_SHUFFLES)]
@@ -115,26 +115,26 @@ def _of_other_images(answers: Tensor, labels: Tensor) -> Iterator[Finding]:
     close = agreed - chance < CLOSE_TO_CHANCE * (1 - chance)
     if likely > LEVEL and close and len(labels) >= _FEWEST:
         message = (
-            f"{agreed:.1%} of the labels of {len(labels)} images are as the model says, and {chance:.1%} of those of "
+            f"{agreed:.1%} of the labels of {len(labels)} images agree with the model, and {chance:.1%} of those of "
             f"other images"
         )
-        yield Finding("D1", "E", message, "are they of these images, and in the order of the model's labels?", agreed)
+        yield Finding("D1", "E", message, "do they belong to these images, in the order of the model's labels?", agreed)
 
 
 def _better_order(answers: Tensor, labels: Tensor) -> str:
-    """What to do about labels that do not fit."""
+    """Advice for labels that do not fit."""
     count = len(labels)
     for step, what in ((1, "less"), (-1, "more")):
         if 2 * int((answers == labels - step).sum()) > count:
-            return f"the model's answers are the labels with 1 {what}: count both from 0"
+            return f"the model's classes are the labels with 1 {what}: count both from 0"
     modes = [Counter(answers[labels == each].tolist()).most_common(1)[0][1] for each in set(labels.tolist())]
     if count >= 4 * len(modes) and 3 * sum(modes) > 2 * count:
-        return "the same class gets the same answer, but another one: the classes stand in another order; map them"
-    return "look at them with `advbench datasets DATA --model M --out sheet.png`: are they of these classes?"
+        return "each class is consistently predicted as another: the classes are in a different order; map them"
+    return "look at them with `advbench datasets DATA --model M --out sheet.png`: are the classes right?"
 
 
 def _channels(model: Model, x: Tensor, labels: Tensor, logits: Tensor) -> Iterator[Finding]:
-    """D3: the model is surer of the true classes if red and blue are swapped."""
+    """D3: the model is more confident of the true classes if red and blue are swapped."""
     if x.shape[1] != 3 or bool((x[:, 0] == x[:, 2]).all()):
         return
     try:
@@ -147,8 +147,8 @@ def _channels(model: Model, x: Tensor, labels: Tensor, logits: Tensor) -> Iterat
     if other >= own and at_least(better, differ, 0.5) < LEVEL and 3 * better > 2 * differ:
         yield Finding(
             "D3", "F",
-            f"with red and blue swapped the true class is surer on {better} of {differ} images, and accuracy is "
-            f"{other:.1%} in place of {own:.1%}",
-            "was the network trained on BGR, or were the images saved so? Swap the channels where the model begins",
+            f"with red and blue swapped the true class is more likely on {better} of {differ} images, and accuracy is "
+            f"{other:.1%} instead of {own:.1%}",
+            "was the network trained on BGR, or were the images saved as BGR? Swap the channels at the model's input",
             other,
         )  # fmt: skip

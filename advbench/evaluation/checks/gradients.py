@@ -1,4 +1,4 @@
-"""Trust flags about gradients that are there and mislead: compared with differences, and followed through the model.
+"""Trust flags for gradients that exist but mislead: compared with differences, and traced through the model.
 
 The rules follow M. Pintor et al., Indicators of Attack Failure, 2022 <https://arxiv.org/abs/2106.09947>, and A. Athalye
 et al., Obfuscated Gradients Give a False Sense of Security, 2018 <https://arxiv.org/abs/1802.00420>.
@@ -20,17 +20,17 @@ from attacks.standins.inside import Inside, inside
 from attacks.standins.looking import PROBED, TRIALS
 
 STEP = 0.25 / 255
-"""Length of the step along the gradient's signs, each way, after which margins are compared."""
+"""Length of the step along the gradient's signs, in both directions, after which margins are compared."""
 OFF = 3.0
-"""Most times by which the change that the gradient foretells may be larger or smaller than the one that is seen."""
+"""Largest factor, either way, between the change that the gradient predicts and the observed one."""
 SHARE = 0.5
-"""Share of the images on which it may be."""
+"""Largest share of the images on which the two may differ by more."""
 NEAR, JUMPS = 4 / 255, 0.1
-"""How far images are moved at random to see whether the margin jumps, and the share by which it may change there."""
+"""Distance by which images are moved at random to see whether the margin jumps, and share by which it may change."""
 CLOSER, REMAINS = 16, 0.5
-"""How many times nearer they are moved after that, and the share of the change that should be gone then."""
+"""Factor by which the second move is shorter, and share of the change that may remain after it."""
 REACH, CARRIED = 8 / 255, 0.5
-"""Length of a step along the signs of a twin's gradient, and the share of those fooled that the model should be of."""
+"""Length of a step along the signs of a twin's gradient, and share of the fooling steps that must carry over."""
 _DRAWS = 4
 _FEW = 4
 _ROUNDING = 1e-5
@@ -38,7 +38,7 @@ _ADVICE = "attack with attacks.Adaptive, which looks for a way around it"
 
 
 class Doubt(NamedTuple):
-    """A doubt about the gradients of a model, as a flag will say it.
+    """A doubt about the gradients of a model, worded as in the flag.
 
     Example:
         >>> Doubt("M8", "rounding inside", 1.0).id
@@ -48,24 +48,24 @@ class Doubt(NamedTuple):
     id: str
     """A key of :data:`advbench.records.flag.CHECKS`."""
     message: str
-    """What was found."""
+    """Description of the finding."""
     value: float
-    """What was measured."""
+    """The measured value."""
     advice: str = _ADVICE
     """What to do next."""
 
 
 def doubts(model: Model, x: Tensor, labels: Tensor) -> Iterator[Doubt]:
-    """Doubts about the gradients of a deterministic model that has some.
+    """Doubts about the gradients of a deterministic, differentiable model.
 
     Args:
         model: Images in [0, 1] -> logits.
         x: A few images (N, ...).
-        labels: Classes (N,) whose margins are looked at, or which labels apply, bool (N, C).
+        labels: Classes (N,) whose margins are examined, or which labels apply, bool (N, C).
 
     Yields:
-        M7 where gradients do not agree with differences, M8 where steps inside have no gradient or the answers are not
-        the logits inside, A13 where the margin jumps.
+        M7 if gradients do not agree with differences, M8 if steps inside have no gradient or the outputs are not the
+        logits inside, A13 if the margin jumps.
 
     Example:
         >>> ripples = lambda x: x + 0.01 * torch.sin(9000 * x)
@@ -79,7 +79,7 @@ def doubts(model: Model, x: Tensor, labels: Tensor) -> Iterator[Doubt]:
 
 
 def _misleading(core: Inside, model: Model, x: Tensor, labels: Tensor) -> Iterator[Doubt]:
-    """M7: the gradient does not reach the image as it should, or margins change otherwise than it foretells."""
+    """M7: the gradient does not reach the image as it should, or margins change differently from its prediction."""
     off = misled(model, x, labels)
     if core.fronts:
         yield Doubt("M7", core.findings[0].partition(":")[0], off)
@@ -88,14 +88,14 @@ def _misleading(core: Inside, model: Model, x: Tensor, labels: Tensor) -> Iterat
 
 
 def _hidden(core: Inside) -> Iterator[Doubt]:
-    """M8: a step behind the first layer has no gradient or a made one, or the answers are not the logits inside."""
+    """M8: a step after the first layer has no gradient or a fake one, or the outputs are not the logits inside."""
     if core.leaks or core.honest or core.end is not None:
         rest = core.findings[bool(core.fronts) :]
         yield Doubt("M8", "; ".join(finding.partition(":")[0] for finding in rest), 1.0)
 
 
 def _jumping(model: Model, x: Tensor, labels: Tensor) -> Iterator[Doubt]:
-    """A13: margins change when images are moved a little at random, and as much when they are moved much less."""
+    """A13: margins change when images are moved slightly at random, and just as much when they are moved far less."""
     if (change := jumps(model, x, labels)) is not None:
         yield Doubt("A13", f"margins change by {change:.0%} however little images are moved", change)
 
@@ -107,12 +107,12 @@ def most_passes(count: int) -> int:
         >>> most_passes(32) > 20 * 32
         True
     """
-    watched = 3 + TRIALS  # with and without bridges, once more where layers are not seen, and the images moved a little
+    watched = 3 + TRIALS  # with and without bridges, again where layers are not seen, and with images moved slightly
     return 3 * watched * (count + PROBED) + 5 * count + 1 + (1 + 2 * _DRAWS) * count
 
 
 def asks_for_gradients(model: Model, x: Tensor) -> bool:
-    """Whether a model asks torch for gradients while it answers, as one that purifies its images by descent does.
+    """Whether a model computes gradients in its forward pass, as one that purifies images by gradient descent does.
 
     Args:
         model: Images in [0, 1] -> logits.
@@ -141,14 +141,14 @@ def asks_for_gradients(model: Model, x: Tensor) -> bool:
 
 
 def misled(model: Model, x: Tensor, labels: Tensor) -> float:
-    """Share of the images whose margin changes otherwise, along the signs of its gradient, than that foretells.
+    """Share of the images whose margin, along the signs of its gradient, changes differently from the prediction.
 
-    Images whose margin does not change at all, neither by the gradient's word nor in fact, do not count.
+    Images whose margin does not change at all, neither by prediction nor in fact, do not count.
 
     Args:
         model: Images in [0, 1] -> logits.
         x: Images (N, ...).
-        labels: Classes (N,) whose margins are looked at, or which labels apply, bool (N, C).
+        labels: Classes (N,) whose margins are examined, or which labels apply, bool (N, C).
 
     Example:
         >>> misled(lambda x: 2 * x, torch.rand(8, 5), torch.zeros(8, dtype=torch.long))
@@ -161,7 +161,7 @@ def misled(model: Model, x: Tensor, labels: Tensor) -> float:
         except (RuntimeError, NoGradientError):
             return 1.0
     step = STEP * gradient.sign()
-    up, down = (x + step).clamp(0, 1), (x - step).clamp(0, 1)  # a model may refuse other values, or clip them
+    up, down = (x + step).clamp(0, 1), (x - step).clamp(0, 1)  # a model may reject other values, or clip them
     with torch.no_grad():
         seen = margin(ask(model, up)) - margin(ask(model, down))
     told = (gradient * (up - down)).flatten(1).sum(1)
@@ -171,17 +171,17 @@ def misled(model: Model, x: Tensor, labels: Tensor) -> float:
 
 
 def jumps(model: Model, x: Tensor, labels: Tensor) -> float | None:
-    """By what share margins change when images are moved a little at random, if they change as much when moved less.
+    """Share by which margins change when images are moved slightly at random, if they change as much when moved less.
 
-    The second of Pintor's indicators asks for the first alone, which honest networks fail on images near a boundary.
+    The second of Pintor's indicators tests only the first, which honest networks fail on images near a boundary.
 
     Args:
         model: Images in [0, 1] -> logits.
         x: Images (N, ...).
-        labels: Classes (N,) whose margins are looked at, or which labels apply, bool (N, C).
+        labels: Classes (N,) whose margins are examined, or which labels apply, bool (N, C).
 
     Returns:
-        The share; None where it is small, or falls as the images are moved less.
+        The share; None if it is small, or falls as the images are moved less.
 
     Example:
         >>> x, labels = torch.rand(8, 5), torch.zeros(8, dtype=torch.long)
@@ -210,7 +210,7 @@ def carries_over(model: Model, twin: Model, x: Tensor, labels: Tensor) -> Doubt 
 
     Args:
         model: The model that is attacked.
-        twin: The one whose gradients stand in for its own.
+        twin: The model whose gradients replace its own.
         x: Images (N, ...).
         labels: True classes (N,), or which labels apply, bool (N, C).
 
@@ -232,8 +232,8 @@ def carries_over(model: Model, twin: Model, x: Tensor, labels: Tensor) -> Doubt 
     count, followed = int(both.sum()), int((both & (own < 0)).sum())
     if count < _FEW or followed >= CARRIED * count:
         return None
-    message = f"of {count} images that a step along its twin's gradient fools the twin on, {followed} fool the model"
-    return Doubt("A14", message, 1 - followed / count, "name a nearer twin, or attack without gradients")
+    message = f"of {count} images whose step along the twin's gradient fools the twin, {followed} fool the model"
+    return Doubt("A14", message, 1 - followed / count, "use a closer twin, or attack without gradients")
 
 
 def passes_with_twin(count: int) -> int:

@@ -1,4 +1,4 @@
-"""Trust flags that a model raises on a few images, before anything is attacked: reasons why numbers would mislead.
+"""Trust flags for a model, checked on a few images before any attack: reasons why its numbers would mislead.
 
 The rules follow AutoAttack's own checks (F. Croce and M. Hein, Reliable Evaluation of Adversarial Robustness with an
 Ensemble of Diverse Parameter-free Attacks, 2020 <https://arxiv.org/abs/2003.01690>) and M. Pintor et al., Indicators of
@@ -28,7 +28,7 @@ from attacks.queries.randomness import SPREAD, spread
 from attacks.searches.draws import seeded
 
 ASKED = 32
-"""Number of images of a data set that a run makes these checks on."""
+"""Number of images of a data set on which a run makes these checks."""
 FORWARDS = 5
 """Number of times the model is run on the same images."""
 _ALONE = 8
@@ -37,36 +37,36 @@ _FORWARD_AND_BACKWARD = 3
 
 
 class Finding(NamedTuple):
-    """A doubt about a model or a data set, before it is a flag of theirs."""
+    """A doubt about a model or a data set, before it becomes a flag."""
 
     id: str
     """A key of `CHECKS`."""
     severity: Severity
     """Severity of the flag."""
     message: str
-    """What was found, with its measure."""
+    """Description of the finding, with its measured value."""
     advice: str
     """What to do next."""
     value: float | None = None
-    """What was measured."""
+    """The measured value, if any."""
 
 
 def check_model(
     model: Model, x: Tensor, labels: Tensor | None = None, *, dataset: str, name: str | None = None, seed: int = 0
 ) -> list[Flag]:
-    """Look for reasons to distrust the numbers that will be measured on a model.
+    """Look for reasons to distrust the numbers to be measured on a model.
 
     Args:
         model: Images -> logits; for a plain function the checks of its modules are skipped.
         x: A few images (N, ...) in [0, 1].
-        labels: True classes (N,), or which labels apply, bool (N, C); None: those that the model predicts.
+        labels: True classes (N,), or which labels apply, bool (N, C); None: the model's own predictions.
         dataset: Name of the images' data set, for the flags.
         name: Name of the model, for the flags; None: its attribute `name`.
-        seed: Seed for a model that draws random numbers; the global generators are left as they were.
+        seed: Seed for a model that draws random numbers; the state of the global generators is restored.
 
     Returns:
-        Flags M1 to M9, A13 and A14. A model in training mode gets that flag alone, and so does one that passes change,
-        or whose answers are not finite.
+        Flags M1 to M9, A13 and A14. If the model is in training mode, is changed by forward passes, or gives outputs
+        that are not finite, that flag is the only one.
 
     Example:
         >>> flags = check_model(lambda x: x.softmax(1), torch.eye(3), dataset="toy", name="softmax left on")
@@ -74,7 +74,7 @@ def check_model(
         [('M4', 'F')]
     """
     called = name or str(getattr(model, "name", type(model).__name__))
-    # Whoever calls this may have switched gradients off, which says nothing about the model.
+    # The caller may have switched gradients off, which says nothing about the model.
     with seeded(seed, x.device), torch.inference_mode(False), torch.enable_grad():
         return [Flag(model=called, dataset=dataset, **found._asdict()) for found in _findings(model, x, labels)]
 
@@ -108,7 +108,7 @@ def _findings(model: Model, x: Tensor, labels: Tensor | None) -> Iterator[Findin
         return
     if not answers.isfinite().all():
         share = 1 - float(answers.isfinite().all(2).all(0).float().mean())
-        yield Finding("M5", "E", f"answers are not finite on {share:.1%} of the images", _DIVERGED, share)
+        yield Finding("M5", "E", f"outputs are not finite on {share:.1%} of the images", _DIVERGED, share)
         return
     truth = predictions(model, answers[0]) if labels is None else labels.to(x.device)
     randomised = list(_randomised(model, answers, truth))
@@ -123,7 +123,7 @@ def _findings(model: Model, x: Tensor, labels: Tensor | None) -> Iterator[Findin
 
 
 def _training(model: Model, x: Tensor) -> Iterator[Finding]:
-    """M1: part of the model is in training mode, and it matters: dropout is on, or batch statistics are used."""
+    """M1: part of the model is in training mode, and it matters: dropout is active, or batch statistics are used."""
     training = [(name, part) for name, part in parts(model) if part.training]
     if not training or not _mode_matters(model, x, [part for _, part in training]):
         return
@@ -135,7 +135,7 @@ def _training(model: Model, x: Tensor) -> Iterator[Finding]:
 
 
 def _state(model: Model) -> Iterator[tuple[str, tuple[bool, float]]]:
-    """Name -> whether it is a parameter, and the sum of its values: of all that passes should leave as it is."""
+    """Name -> (whether it is a parameter, sum of its values) of every tensor that a pass should leave unchanged."""
     for name, part in parts(model):
         for key, value in (*part._parameters.items(), *part._buffers.items()):
             if value is not None and not value.is_meta and not value.is_quantized:
@@ -145,16 +145,16 @@ def _state(model: Model) -> Iterator[tuple[str, tuple[bool, float]]]:
 
 
 def _changed(before: dict[str, tuple[bool, float]], after: dict[str, tuple[bool, float]], *, drifts: bool) -> str:
-    """The first parameter that is another, or the first buffer if the answers drift with it; empty if there is none.
+    """The first parameter that has changed, or the first buffer if the outputs drift as well; empty if there is none.
 
-    A buffer that only counts the passes is nobody's concern.
+    A buffer that only counts passes is harmless.
     """
     other = (name for name, (weighs, total) in after.items() if before.get(name) != (weighs, total))
     return next((name for name in other if drifts or after[name][0]), "")
 
 
 def _mode_matters(model: Model, x: Tensor, training: list[nn.Module]) -> bool:
-    """Whether, because of these parts, passes change the model or its answers differ from those in evaluation mode."""
+    """Whether these parts make passes change the model, or make its outputs differ from those in evaluation mode."""
     if any(learns(part) for part in training):
         return True
     try:
@@ -165,7 +165,7 @@ def _mode_matters(model: Model, x: Tensor, training: list[nn.Module]) -> bool:
 
 
 def _in_both_modes(model: Model, x: Tensor) -> tuple[Tensor, Tensor]:
-    """Logits of a copy of the model, in evaluation mode and in its present mode."""
+    """Logits of a copy of the model, in evaluation mode and in its current mode."""
     twin = copy.deepcopy(model)
     modes = [(part, part.training) for _, part in parts(twin)]
     kept = {id(part) for _, part in parts(model)}
@@ -175,14 +175,14 @@ def _in_both_modes(model: Model, x: Tensor) -> tuple[Tensor, Tensor]:
     for as_it_is in (False, True):
         for part, mode in modes:
             part.training = mode and as_it_is
-        torch.manual_seed(0)  # both modes draw the same random numbers, so that only the mode makes a difference
+        torch.manual_seed(0)  # both modes draw the same random numbers, so that only the mode differs
         with torch.no_grad():
             answers.append(ask(twin, x))
     return answers[0], answers[1]
 
 
 def _depends_on_mode(part: nn.Module) -> bool:
-    """Whether a layer is known to behave differently in training mode, or is not known at all."""
+    """Whether a layer is known to behave differently in training mode, or is not one of torch's layers."""
     if isinstance(part, _DropoutNd):
         return part.p > 0
     if isinstance(part, nn.RNNBase | nn.MultiheadAttention):
@@ -193,17 +193,17 @@ def _depends_on_mode(part: nn.Module) -> bool:
 
 
 def _randomised(model: Model, answers: Tensor, labels: Tensor) -> Iterator[Finding]:
-    """M2: the same images get different answers."""
+    """M2: the same images get different outputs."""
     apart, right = spread(answers), correct(model, answers, labels).sum(1)
     if apart > SPREAD or int(right.max()) != int(right.min()):
         yield Finding(
-            "M2", "F", f"{FORWARDS} passes over the same images differ by up to {apart:.2g} of the largest answer",
+            "M2", "F", f"{FORWARDS} passes over the same images differ by up to {apart:.2g} of the largest output",
             "attack the expectation: attacks.expectation(model, draws)", apart,
         )  # fmt: skip
 
 
 def _batch_dependent(model: Model, x: Tensor, together: Tensor) -> Iterator[Finding]:
-    """M3: the answer about an image depends on the others in its batch, or on its place among them."""
+    """M3: the output for an image depends on the other images in its batch, or on its position in the batch."""
     with torch.no_grad():
         alone = torch.cat([ask(model, row) for row in x[:_ALONE].unsqueeze(1)])
         turned = ask(model, x.flip(0)).flip(0)
@@ -213,30 +213,30 @@ def _batch_dependent(model: Model, x: Tensor, together: Tensor) -> Iterator[Find
     if apart > allowed:
         yield Finding(
             "M3", "E", f"logits of an image change by up to {apart:.2g} with the other images of its batch",
-            "normalise with stored statistics, not with those of the batch", apart,
+            "normalise with stored statistics, not with batch statistics", apart,
         )  # fmt: skip
 
 
 def _purifies(model: Model, x: Tensor) -> Iterator[Finding]:
-    """M9: the model asks for gradients while it answers, as one that purifies its images by descent does."""
+    """M9: the model computes gradients in its forward pass, as one that purifies images by gradient descent does."""
     if gradients.asks_for_gradients(model, x[:1]):
-        yield Finding("M9", "F", "the model asks for gradients while it answers", _PURIFIES, 1.0)
+        yield Finding("M9", "F", "the model computes gradients in its forward pass", _PURIFIES, 1.0)
 
 
 def _squashed(model: Model, x: Tensor, logits: Tensor) -> Iterator[Finding]:
-    """M4: the answers are not logits, but squashed values whose gradients vanish where the model is confident."""
+    """M4: the outputs are not logits, but squashed values whose gradients vanish where the model is confident."""
     read = [part.reading for _, part in parts(model) if isinstance(part, AsLogits) and part.reading in SQUASHED]
     if read:
-        what = "the network answers with probabilities; their logarithms are attacked, which are flat where it is sure"
+        what = "the network returns probabilities; their logarithms are attacked, which are flat where it is confident"
         yield Finding("M4", "F", what, "leave out the last softmax or sigmoid")
     elif reason := squashed.why_no_logits(model, x, logits):
         yield Finding("M4", "F", reason, "leave out the last softmax, sigmoid, tanh or clipping")
 
 
 def _gradients(model: Model, x: Tensor, labels: Tensor) -> Iterator[Finding]:
-    """M5: the answers, or the gradients of two losses, are not finite.
+    """M5: the outputs, or the gradients of two losses, are not finite.
 
-    M6: there is no gradient, or that of a loss is zero on some of the images.
+    M6: there is no gradient, or the gradient of a loss is zero on some of the images.
     """
     losses: dict[str, Callable[[Tensor], Tensor]] = {
         "cross-entropy": partial(cross_entropy, model, truth=labels),
@@ -264,6 +264,6 @@ def _gradients(model: Model, x: Tensor, labels: Tensor) -> Iterator[Finding]:
         )  # fmt: skip
 
 
-_PURIFIES = "attack through what it does with them, or past it (attacks.Adaptive)"
-_DIVERGED = "the model has diverged, or divides by zero; no number of it means anything"
+_PURIFIES = "differentiate through this step, or bypass it (attacks.Adaptive)"
+_DIVERGED = "the model has diverged, or divides by zero; none of its numbers mean anything"
 _MASKED = "gradients are masked or units dead: attack without gradients, or through the step (attacks.straight_through)"

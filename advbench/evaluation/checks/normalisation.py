@@ -1,9 +1,9 @@
-"""D2: a model is right more often, or surer, if its images are normalised in another usual way.
+"""D2: a model is right more often, or more confident, with another common normalisation of its images.
 
-Two rules. The first counts images, and needs ten that are wrong. The second looks at the cross-entropy of the true
-classes, so that it also finds networks that are right about most images however these are normalised; it compares at
-the best temperature of each way, since a larger contrast alone makes every network surer. A network whose cross-entropy
-hardly depends on the normalisation raises neither: its numbers hardly depend on it either.
+There are two rules. The first counts images, and needs ten that are wrong. The second looks at the cross-entropy of the
+true classes, so it also finds networks that are right about most images however they are normalised. It compares at the
+best temperature for each normalisation, since a higher contrast alone makes every network more confident. A network
+whose cross-entropy hardly depends on the normalisation triggers neither: its numbers hardly depend on it either.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -21,11 +21,11 @@ from attacks.queries.answers import ask
 LEAST_GAIN = 0.1
 """Smallest gain of accuracy under another normalisation that counts."""
 LEVEL = 0.001
-"""Level at which a difference is significant."""
+"""Significance level of a difference."""
 LEAST_LOSS = 0.1
 """Smallest gain of mean cross-entropy under another normalisation that counts, in nats."""
 LEAST_PART = 1 / 3
-"""Smallest part of the cross-entropy that has to be gained."""
+"""Smallest gain that counts, as a share of the cross-entropy."""
 Norm = tuple[tuple[float, ...], tuple[float, ...]]
 """Mean and std of each channel, or one for all."""
 _IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
@@ -43,14 +43,14 @@ USUAL: Mapping[str, tuple[tuple[float, ...], tuple[float, ...]]] = MappingProxyT
 """Normalisations that networks are usually trained with: mean and std of each channel, or one for all."""
 _TWICE = ("ImageNet's mean and std", "mean 0.5 and std 0.5, which is [-1, 1]", "CIFAR-10's mean and std")
 FIRST = 16
-"""Number of images on which the way is chosen that is tried on all."""
+"""Number of images on which the normalisation is chosen that is then tried on all of them."""
 _BATCH = 32
 _TEMPERATURES = tuple(10 ** (step / 20) for step in range(-30, 31))
-_ADVICE = "is the normalisation forgotten, done twice, or another one? Classifier(..., mean=..., std=...) does it"
+_ADVICE = "was normalisation forgotten, applied twice, or wrong? Classifier(..., mean=..., std=...) applies it"
 
 
 def most_passes(count: int) -> int:
-    """Most passes over some images: one for each other normalisation, and fewer for the second rule.
+    """Most passes over some images: one for each alternative normalisation, and fewer for the second rule.
 
     Example:
         >>> most_passes(64) == (len(USUAL) + 3) * (64 + FIRST) + 64
@@ -60,29 +60,29 @@ def most_passes(count: int) -> int:
 
 
 def normalised_otherwise(model: Model, x: Tensor, labels: Tensor, logits: Tensor, norm: Norm) -> Iterator[Finding]:
-    """Look for a usual normalisation that suits a model better.
+    """Look for a common normalisation that suits a model better.
 
     Args:
         model: Images in [0, 1] -> logits.
         x: Images (N, C, H, W).
         labels: True classes (N,).
-        logits: Answers of the model (N, classes).
-        norm: Mean and std by which the model normalises.
+        logits: The model's logits for the images (N, classes).
+        norm: Mean and std with which the model normalises.
 
     Yields:
-        D2, once at most.
+        D2, at most once.
     """
     found = list(_more_are_right(model, x, labels, logits.argmax(1) == labels, norm))
     yield from found or _surer(model, x, labels, logits, norm)
 
 
 def asked(model: Model, x: Tensor) -> Tensor:
-    """Logits of images, a few at a time."""
+    """Logits of images, computed a few images at a time."""
     return torch.cat([ask(model, part) for part in torch.split(x, _BATCH)])
 
 
 def at_least(successes: int, count: int, chance: float) -> float:
-    """Probability of at least this number of successes (one-sided binomial test).
+    """Probability of at least this many successes (one-sided binomial test).
 
     Args:
         successes: Number of successes.
@@ -122,11 +122,11 @@ def _more_are_right(model: Model, x: Tensor, labels: Tensor, right: Tensor, norm
 
 
 def _surer(model: Model, x: Tensor, labels: Tensor, logits: Tensor, norm: Norm) -> Iterator[Finding]:
-    """The model is much surer of the true classes, and right no less often."""
+    """The model is much more confident of the true classes, and right no less often."""
     if not 0 <= int(labels.min()) <= int(labels.max()) < logits.shape[1]:  # D1 says so
         return
     own, count = _losses(logits, labels), len(x)
-    if float(own.mean()) < LEAST_LOSS:  # no way can gain as much
+    if float(own.mean()) < LEAST_LOSS:  # no normalisation can gain as much
         return
     few = slice(None, None, -(-count // FIRST))
     ways = _ways(norm, x.shape[1])
@@ -142,14 +142,14 @@ def _surer(model: Model, x: Tensor, labels: Tensor, logits: Tensor, norm: Norm) 
     if gain >= least and after >= before and at_least(better, count, 0.5) < LEVEL:
         yield Finding(
             "D2", "F",
-            f"with {best} the true class is surer on {better} of {count} images (cross-entropy {losses.mean():.2g} in "
-            f"place of {own.mean():.2g}), and accuracy is {after:.1%} in place of {before:.1%}",
+            f"with {best} the true class is more likely on {better} of {count} images (cross-entropy "
+            f"{losses.mean():.2g} instead of {own.mean():.2g}), and accuracy is {after:.1%} instead of {before:.1%}",
             _ADVICE, after,
         )  # fmt: skip
 
 
 def _gain(model: Model, x: Tensor, labels: Tensor, logits: Tensor) -> float:
-    """How much smaller the mean cross-entropy is; below 0 if the model refuses the images."""
+    """Reduction of the mean cross-entropy; below 0 if the model rejects the images."""
     other = _answers(model, x)
     if other is None or not bool(other.isfinite().all()):
         return -1.0
@@ -157,13 +157,13 @@ def _gain(model: Model, x: Tensor, labels: Tensor, logits: Tensor) -> float:
 
 
 def _losses(logits: Tensor, labels: Tensor) -> Tensor:
-    """Cross-entropy of each image (N,), at the temperature that is best for all of them."""
+    """Cross-entropy of each image (N,), at the temperature that is best for all of them together."""
     tried = [torch.nn.functional.cross_entropy(logits / each, labels, reduction="none") for each in _TEMPERATURES]
     return min(tried, key=lambda losses: float(losses.mean()))
 
 
 def _ways(norm: Norm, channels: int) -> dict[str, Callable[[Tensor], Tensor]]:
-    """What to give the model in place of images, so that its network sees them normalised in other ways."""
+    """Transforms of the model's input that make its network see images normalised in other ways."""
     found: dict[str, Callable[[Tensor], Tensor]] = {}
     for what, usual in USUAL.items():
         new = _of_channels(usual, channels)
@@ -176,13 +176,13 @@ def _ways(norm: Norm, channels: int) -> dict[str, Callable[[Tensor], Tensor]]:
 
 
 def _of_channels(usual: Norm, channels: int) -> Norm:
-    """A usual normalisation for images of some channels; that of colours is averaged for all others."""
+    """A common normalisation for a number of channels; that of RGB is averaged for other numbers."""
     mean, std = usual
     return usual if len(mean) in (1, channels) else ((sum(mean) / len(mean),), (sum(std) / len(std),))
 
 
 def _renormalised(x: Tensor, *, old: Norm, new: Norm) -> Tensor:
-    """Images that the normalisation ``old`` turns into those normalised by ``new``."""
+    """Images for which the normalisation ``old`` gives what ``new`` gives for ``x``."""
     (mean, std), (other_mean, other_std) = (
         (torch.tensor(values, device=x.device).view(1, -1, 1, 1).to(x.dtype) for values in each) for each in (old, new)
     )
@@ -190,7 +190,7 @@ def _renormalised(x: Tensor, *, old: Norm, new: Norm) -> Tensor:
 
 
 def _right(model: Model, x: Tensor, labels: Tensor) -> Tensor | None:
-    """Which images the model gets right (N,); None if it refuses them."""
+    """Which images the model gets right (N,); None if it rejects them."""
     if not len(x):
         return torch.zeros(0, dtype=torch.bool, device=x.device)
     answers = _answers(model, x)
@@ -198,8 +198,8 @@ def _right(model: Model, x: Tensor, labels: Tensor) -> Tensor | None:
 
 
 def _answers(model: Model, x: Tensor) -> Tensor | None:
-    """Logits of images; None if the model refuses them."""
+    """Logits of images; None if the model rejects them."""
     try:
         return asked(model, x)
-    except Exception:  # a model may refuse values outside [0, 1]
+    except Exception:  # a model may reject values outside [0, 1]
         return None

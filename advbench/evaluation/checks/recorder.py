@@ -1,4 +1,4 @@
-"""A model that keeps what an attack asks about: the best candidate for each image, and how the search went."""
+"""A model wrapper that records an attack's queries: the best candidate for each image, and the course of the search."""
 
 import torch
 from torch import Tensor
@@ -12,20 +12,20 @@ from attacks.queries.gradients import asked_ids
 from attacks.queries.places import Places
 
 LAST = 10
-"""Number of passes at the end of a search in which its best margin should hardly fall any more."""
+"""Number of passes at the end of a search during which the best margin should hardly fall any more."""
 SHARE = 0.05
-"""Most of its whole fall that it may."""
+"""Largest share of the total fall that may happen in these passes."""
 
 
 class Recorder:
-    """A model that hands on every answer, and keeps for each image the best candidate within the budget.
+    """A model that passes on every output, and keeps the best candidate within the budget for each image.
 
-    It has none of the model's faster forms, so that every answer is the model's own.
+    It offers none of the model's faster forms, so that every output comes from the model itself.
 
     Args:
         model: Images in [0, 1] -> logits.
-        x: Images (N, ...) that are attacked.
-        goal: The goal of all of them, with ids that are all different.
+        x: Images (N, ...) under attack.
+        goal: The goal for all images, with ids that are all different.
         norm: Norm of ``eps``.
         eps: Budget, image units.
 
@@ -38,9 +38,9 @@ class Recorder:
     """
 
     best: Tensor
-    """The candidate within the budget with the lowest margin (N, ...); the image itself where there was none."""
+    """The candidate within the budget with the lowest margin (N, ...); the image itself if there was none."""
     margin: Tensor
-    """Its margin (N,)."""
+    """Margin of that candidate (N,)."""
 
     def __init__(self, model: Model, x: Tensor, goal: Goal, norm: Norm, eps: float) -> None:
         self._model, self._x, self._goal, self._norm, self._eps = model, x, goal, norm, eps
@@ -62,7 +62,7 @@ class Recorder:
         return self._model
 
     def falling(self) -> Tensor:
-        """Whether the best margin of each image still fell at the end of its search by gradients, bool (N,)."""
+        """Whether the best margin of each image was still falling at the end of its gradient search, bool (N,)."""
         found = torch.zeros(len(self._x), dtype=torch.bool, device=self._x.device)
         for row in range(len(found)):
             course = [float(margins[row]) for rows, margins in self._falls if bool((rows == row).any())]

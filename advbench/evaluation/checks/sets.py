@@ -1,4 +1,4 @@
-"""Trust flags of a data set itself: pictures that were resized twice, that are the same, or that a model has learnt."""
+"""Trust flags for a data set itself: pictures resized twice, duplicates, and pictures that the model was trained on."""
 
 from collections import Counter, defaultdict
 from collections.abc import Container, Hashable, Iterator, Sequence
@@ -15,11 +15,11 @@ from advbench.models.preprocess import ResizeAndCrop
 from advbench.records.flag import Flag
 
 LOOKED_AT = 16
-"""Number of pictures whose sizes and details are looked at."""
+"""Number of pictures whose sizes and details are examined."""
 MANY = 0.01
-"""Share of pictures that are there twice from which on they change the numbers."""
+"""Smallest share of duplicates that counts as changing the numbers."""
 DETAIL = 1.5
-"""Root mean square, in grey levels, of what a picture loses when it is halved, from which on it has details."""
+"""Smallest loss from halving a picture (root mean square, in grey levels) at which it counts as having fine details."""
 _CONTRAST = 10.0
 
 
@@ -27,23 +27,23 @@ class Shown(NamedTuple):
     """A data set as it is measured on a model."""
 
     ids: Sequence[str]
-    """Ids of the images that are used (N), made of their content."""
+    """Ids of the images that are used (N), derived from their content."""
     labels: Sequence[Hashable] | None = None
     """True classes of these images (N), or the labels of each."""
     pictures: Sequence[Image.Image] = ()
-    """Some of the pictures at their own size, of which the first `LOOKED_AT` are looked at."""
+    """Some of the pictures at their original size, of which the first `LOOKED_AT` are examined."""
     trained_on: Container[str] = ()
     """Ids of images that the model is known to have been trained on."""
     train_split: bool = False
-    """Whether it is the training split of a data set that the model is for."""
+    """Whether it is the training split of a data set that the model was made for."""
 
 
 def check_set(model: Classifier, shown: Shown, *, dataset: str) -> list[Flag]:
-    """Look for pictures of a data set that mean something else than they seem to. The model is not run.
+    """Look for pictures of a data set that would distort the numbers. The model is not run.
 
     Args:
         model: Classifier whose preprocessing the pictures go through.
-        shown: What is known of the images.
+        shown: The images, and what is known about them.
         dataset: Name of the data set, for the flags.
 
     Returns:
@@ -53,14 +53,14 @@ def check_set(model: Classifier, shown: Shown, *, dataset: str) -> list[Flag]:
         >>> from torch import nn
         >>> net = Classifier(nn.Flatten(), num_classes=4, name="net")
         >>> [flag.message for flag in check_set(net, Shown(ids=["ab", "cd", "ab-2"]), dataset="toy")]
-        ['1 of 3 images are there before (33.3%)']
+        ['1 of 3 images are duplicates (33.3%)']
     """
     found = [*_resized(model, shown.pictures[:LOOKED_AT]), *_repeated(shown), *_learnt(shown)]
     return [Flag(model=model.name, dataset=dataset, **each._asdict()) for each in found]
 
 
 def is_train_split(data: str, model: str, split: str | None) -> bool:
-    """Whether a split of the catalogue is what a model of the catalogue was trained on.
+    """Whether a catalogue model was trained on this split of a catalogue data set.
 
     Example:
         >>> is_train_split("cifar10", "cifar10_resnet_robust", "train"), is_train_split("cifar10", "vgg16", "train")
@@ -72,7 +72,7 @@ def is_train_split(data: str, model: str, split: str | None) -> bool:
 
 
 def _resized(model: Classifier, pictures: Sequence[Image.Image]) -> Iterator[Finding]:
-    """D4: pictures were made larger before they are resized, or were cut to the model's size before they are cut."""
+    """D4: pictures had been enlarged before resizing, or already had the model's size before they are cropped."""
     resize = model.preprocess
     if not pictures or not isinstance(resize, ResizeAndCrop) or model.input_size is None:
         return
@@ -81,8 +81,8 @@ def _resized(model: Classifier, pictures: Sequence[Image.Image]) -> Iterator[Fin
     if sizes == {(width, height)}:
         if resize.resize is not None and resize.resize != resize.size:
             yield Finding(
-                "D4", "F", f"the pictures have the model's own size, {width} x {height}, and are resized and cut again",
-                "give the pictures as they were before, or a preprocess that leaves them: ResizeAndCrop(size=...)",
+                "D4", "F", f"the pictures have the model's size, {width} x {height}, and are resized and cropped again",
+                "use the original pictures, or a preprocess that leaves them unchanged: ResizeAndCrop(size=...)",
             )  # fmt: skip
         return
     lost = [detail for picture in pictures if (detail := lost_by_halving(picture)) is not None]
@@ -92,12 +92,12 @@ def _resized(model: Classifier, pictures: Sequence[Image.Image]) -> Iterator[Fin
             "D4", "F",
             f"pictures of {shape} pixels have no details finer than half of that ({np.median(lost):.2g} grey levels), "
             f"and are resized again to {width} x {height}",
-            "were they made larger before? Give them at their first size", float(np.median(lost)),
+            "were they enlarged before? Use them at their original size", float(np.median(lost)),
         )  # fmt: skip
 
 
 def lost_by_halving(picture: Image.Image) -> float | None:
-    """What a picture loses when it is made half as large and again as large as it was.
+    """Measure what a picture loses when it is halved in size and enlarged again.
 
     Args:
         picture: Picture of any mode.
@@ -120,7 +120,7 @@ def lost_by_halving(picture: Image.Image) -> float | None:
 
 
 def _repeated(shown: Shown) -> Iterator[Finding]:
-    """D5: images are there more than once, perhaps with different labels."""
+    """D5: images occur more than once, perhaps with different labels."""
     times = Counter(map(content_of, shown.ids))
     more = sum(times.values()) - len(times)
     if not more:
@@ -133,20 +133,20 @@ def _repeated(shown: Shown) -> Iterator[Finding]:
     also = f", {contradictory} of them with different labels" if contradictory else ""
     yield Finding(
         "D5", "F" if share >= MANY or contradictory else "I",
-        f"{more} of {len(shown.ids)} images are there before ({share:.1%}){also}",
-        "leave the copies out: each counts as if it were another image", share,
+        f"{more} of {len(shown.ids)} images are duplicates ({share:.1%}){also}",
+        "leave the duplicates out: each counts as if it were another image", share,
     )  # fmt: skip
 
 
 def _learnt(shown: Shown) -> Iterator[Finding]:
     """D6: images are among those that the model was trained on."""
     if shown.train_split:
-        yield Finding("D6", "F", "the images are of the training split", "measure on images that it has not seen", 1.0)
+        yield Finding("D6", "F", "the images are of the training split", "measure on images it has not seen", 1.0)
         return
     known = sum(content_of(name) in shown.trained_on for name in shown.ids)
     if known:
         share = known / len(shown.ids)
         yield Finding(
             "D6", "F", f"the model was trained on {known} of the {len(shown.ids)} images ({share:.1%})",
-            "measure on images that it has not seen", share,
+            "measure on images it has not seen", share,
         )  # fmt: skip

@@ -1,7 +1,7 @@
-"""Whether a model's answers are logits, or have been squashed by a softmax, a sigmoid or a tanh, or clipped.
+"""Whether a model's outputs are logits, or have been squashed by a softmax, a sigmoid or a tanh, or clipped.
 
-Where a squashing function saturates, its gradient vanishes, and attacks that follow the gradient fail for that reason
-alone. Logits are unbounded, so answers that stay within bounds on images of any contrast give it away.
+Where a squashing function saturates, its gradient vanishes, and gradient-based attacks fail for that reason alone.
+Logits are unbounded, so outputs that stay within bounds on images of any contrast give squashing away.
 """
 
 from collections.abc import Iterator
@@ -15,60 +15,60 @@ from attacks.protocols import Model
 from attacks.queries.answers import are_probabilities, ask
 
 _OTHERS = 8
-"""Number of extra images of each kind, beside those under check."""
+"""Number of extra images of each kind, in addition to those under check."""
 _CONTRAST = 1000.0
-"""Factor by which the contrast of strong images is raised: whatever can saturate does."""
+"""Factor by which the contrast of strong images is raised, so that anything that can saturate does."""
 _SHARES = 0.01
-"""Tolerated relative difference of the sums of shares: two units in the last place of bfloat16."""
+"""Tolerated relative difference between sums of shares: two units in the last place of bfloat16."""
 _SPREAD = 0.05
-"""Tolerated difference of the sums, relative to the distance between two images' answers."""
+"""Tolerated difference between the sums, relative to the distance between the outputs for two images."""
 _UNITS = {"a sigmoid": (0.0, 1.0), "a tanh": (-1.0, 1.0), "percentages": (0.0, 100.0)}
-"""Bounds that logits do not have by accident."""
+"""Bounds that logits do not have by chance."""
 _AT_END = 0.01
-"""Distance that counts as at an end of an interval, relative to its width."""
+"""Distance up to which a value counts as at an end of the interval, relative to its width."""
 _NEAR_END = 0.05
-"""Distance from an end at which the gradient already suffers, relative to the width."""
+"""Distance from an end at which the gradient is already affected, relative to the width."""
 _MOST = 0.95
-"""Share of the answers on strong images that lie at an end if answers are bounded."""
+"""Smallest share of the outputs for strong images at an end for outputs to count as bounded."""
 _MANY = 0.25
-"""Share of the images from which a bound matters."""
+"""Smallest share of the images at which a bound matters."""
 _FEWEST = 4
-"""Smallest number of distinct answers from which shares can be judged."""
+"""Smallest number of distinct outputs from which shares can be judged."""
 
 
 class _Seen(NamedTuple):
-    """Distinct finite answers (n, C)."""
+    """Distinct finite outputs (n, C)."""
 
     checked: Tensor
-    """Answers on the images under check."""
+    """Outputs for the images under check."""
     inside: Tensor
-    """Answers on these and on others in [0, 1]."""
+    """Outputs for these images and for others in [0, 1]."""
     strong: Tensor
-    """Answers on images far outside [0, 1]; empty if the model refuses them."""
+    """Outputs for images far outside [0, 1]; empty if the model rejects them."""
 
     @property
     def all(self) -> Tensor:
-        """All answers together (n, C)."""
+        """All outputs together (n, C)."""
         return torch.cat([self.inside, self.strong])
 
 
 def why_no_logits(model: Model, x: Tensor, answers: Tensor) -> str:
-    """The sign that a model's answers are not logits, as a sentence; empty if there is none.
+    """The evidence that a model's outputs are not logits, as a sentence; empty if there is none.
 
-    Log-probabilities count as logits. Bounded answers are no fault as long as they stay far from the bounds, unless
+    Log-probabilities count as logits. Bounded outputs are acceptable as long as they stay far from the bounds, unless
     the bounds are those of a probability or of a tanh.
 
     Args:
-        model: Images -> answers.
+        model: Images -> outputs.
         x: The images under check (N, ...), in [0, 1].
-        answers: The model's answers on them (N, C), finite.
+        answers: The model's outputs for them (N, C), finite.
 
     Example:
         >>> x = torch.rand(8, 5, generator=torch.Generator().manual_seed(0))
         >>> why_no_logits(lambda x: x, x, x)
         ''
         >>> why_no_logits(lambda x: (9 * x - 3).sigmoid(), x, (9 * x - 3).sigmoid())
-        'the answers keep to [0, 1], as those of a sigmoid do'
+        'the outputs stay within [0, 1], as those of a sigmoid do'
     """
     with torch.no_grad():
         seen = _look(model, x, answers.detach())
@@ -97,7 +97,7 @@ def _look(model: Model, x: Tensor, answers: Tensor) -> _Seen:
     inside = torch.cat([answers, ask(model, others)])
     try:
         strong = ask(model, (torch.cat([x[: 2 * _OTHERS], others]) - 0.5) * _CONTRAST + 0.5)
-    except Exception:  # a model may refuse such images in any way; then they say nothing
+    except Exception:  # a model may reject such images in any way; then they say nothing
         strong = answers[:0]
     return _Seen(_distinct(answers), _distinct(inside), _distinct(strong))
 
@@ -112,32 +112,32 @@ def _are_log_probabilities(answers: Tensor) -> bool:
 
 
 def _shares(seen: _Seen) -> Iterator[str]:
-    """Answers are nonnegative and have the same sum on all images: a softmax, or percentages, in any precision."""
+    """Outputs are nonnegative and have the same sum on all images: a softmax, or percentages, in any precision."""
     if are_probabilities(seen.inside):
-        yield "the answers are probabilities, not logits"
+        yield "the outputs are probabilities, not logits"
         return
     answers = seen.all
     sums = answers.sum(1)
     total, apart = float(sums.mean()), float(sums.max() - sums.min())
     moved = float((answers - answers.mean(0)).abs().sum(1).max())
     if len(answers) >= _FEWEST and float(answers.min()) >= 0 and apart <= min(_SHARES * total, _SPREAD * moved):
-        yield f"the answers about an image are shares of {total:.3g}, not logits"
+        yield f"the outputs for an image are shares of {total:.3g}, not logits"
 
 
 def _unit_interval(seen: _Seen) -> Iterator[str]:
-    """Answers stay within the bounds of a sigmoid or a tanh, and reach one of them."""
+    """Outputs stay within the bounds of a sigmoid or a tanh, and reach one of them."""
     low, high = (float(bound) for bound in seen.all.aminmax())
     for name, (least, most) in _UNITS.items() if len(seen.all) >= _FEWEST else ():
         near = _AT_END * (most - least)
-        # Nonnegative logits are nothing unusual, so the upper end of a wide interval must be reached.
+        # Nonnegative logits are not unusual, so the upper end of a wide interval must be reached.
         reached = high > most - near or (low < least + near and most == 1)
         if least <= low and high <= most and reached:
-            yield f"the answers keep to [{least:g}, {most:g}], as those of {name} do"
+            yield f"the outputs stay within [{least:g}, {most:g}], as those of {name} do"
             return
 
 
 def _two_ended(seen: _Seen) -> Iterator[str]:
-    """On strong images all answers are at one of two bounds, and on the images themselves many come near."""
+    """For strong images all outputs are at one of two bounds, and for the images themselves many come close."""
     if len(seen.strong) < _FEWEST:
         return
     low, high = (float(bound) for bound in seen.all.aminmax())
@@ -147,11 +147,11 @@ def _two_ended(seen: _Seen) -> Iterator[str]:
     first, second = seen.checked.topk(2, dim=1).values.unbind(1)
     close = float(((first > high - near) | (second < low + near)).float().mean())
     if at_end >= _MOST and close >= _MANY:
-        yield f"the answers keep to [{low:.3g}, {high:.3g}] whatever the image, and {close:.0%} come near the bounds"
+        yield f"the outputs stay within [{low:.3g}, {high:.3g}] for any image, and {close:.0%} come near the bounds"
 
 
 def _cut_off(seen: _Seen) -> Iterator[str]:
-    """On many images the answer of the top class is exactly the largest of all, or of the second the smallest."""
+    """For many images the output of the top class is exactly the largest of all, or that of the second the smallest."""
     answers = seen.checked
     if len(answers) < _FEWEST or torch.unique(answers).numel() < len(answers):  # votes are often equal
         return
@@ -162,4 +162,4 @@ def _cut_off(seen: _Seen) -> Iterator[str]:
         share = float((at_bound & moves[classes]).float().mean())
         if share >= _MANY:
             exactly = f"exactly {float(bound):.3g} on {share:.0%} of the images"
-            yield f"the answers are cut off: that of the {name} class is {exactly}"
+            yield f"the outputs are clipped: that of the {name} class is {exactly}"

@@ -1,4 +1,4 @@
-"""What checks ask of answers, for models of one class of each image and of several labels alike."""
+"""Predictions, correctness and losses for the checks, for single-label and multi-label models alike."""
 
 from typing import Any
 
@@ -13,10 +13,10 @@ Thresholds = tuple[float, ...] | float
 
 
 def predictions(model: Any, logits: Tensor) -> Tensor:
-    """What the model predicts: classes (..., N), or which labels apply, bool (..., N, C).
+    """Predictions of a model: classes (..., N), or which labels apply, bool (..., N, C).
 
     Args:
-        model: Model; one with several labels for each image has `thresholds`.
+        model: Model under check; a multi-label model has `thresholds`.
         logits: Its logits (..., N, C).
 
     Example:
@@ -30,7 +30,7 @@ def predictions(model: Any, logits: Tensor) -> Tensor:
 
 
 def correct(model: Any, logits: Tensor, truth: Tensor) -> Tensor:
-    """Where the model is right, of several labels about all of them: bool (..., N).
+    """Where the model is right; with several labels, about all of them: bool (..., N).
 
     Args:
         model: Model under check.
@@ -46,7 +46,7 @@ def correct(model: Any, logits: Tensor, truth: Tensor) -> Tensor:
 
 
 def mistake(model: Any, truth: Tensor) -> Goal:
-    """The goal that the model is wrong: another class, or any label that is not as it should be.
+    """The goal that the model is wrong: another class, or any wrong label.
 
     Args:
         model: Model under check.
@@ -62,7 +62,7 @@ def mistake(model: Any, truth: Tensor) -> Goal:
 
 
 def cross_entropy(model: Any, logits: Tensor, truth: Tensor) -> Tensor:
-    """Cross-entropy of each image (N,); of several labels that of each by itself, added up.
+    """Cross-entropy of each image (N,); with several labels, the sum of the binary cross-entropies.
 
     Args:
         model: Model under check.

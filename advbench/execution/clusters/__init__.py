@@ -1,1 +1,1 @@
-"""Units of work on the machines of a dask cluster."""
+"""Runs units of work on the machines of a dask cluster."""

@@ -1,7 +1,7 @@
 """Runs units on the workers of a dask cluster (extra `distributed`).
 
-The run keeps everything: it hands out names, numbers and logits, and writes what comes back. Dask's transport unpickles
-what it receives, so that scheduler and workers have to be trusted, or reached over TLS.
+All files stay with the run: it sends out names, numbers and logits, and writes the results that come back. Dask's
+transport unpickles what it receives, so the scheduler and workers must be trusted, or reached over TLS.
 """
 
 import queue
@@ -22,18 +22,18 @@ from advbench.records.record import Reason
 from advbench.records.unit import Unit
 
 LOOK_SECONDS = 1
-"""Seconds between looks at which workers there are."""
+"""Seconds between updates of the list of workers."""
 AHEAD = 2
-"""Units that are handed out for each thread of a worker: one to do, and one that is there when it is done."""
+"""Number of units submitted per worker thread: one to run, and one that is ready when it is done."""
 _GONE = "the scheduler of the cluster is gone"
 
 
 @contextmanager
 def _scheduler_there() -> Iterator[None]:
-    """Say that the scheduler is gone where dask says so, in whichever of its ways.
+    """Turn dask's various errors for a lost scheduler into one message.
 
     Raises:
-        UserError: It is gone.
+        UserError: The scheduler is gone.
     """
     try:
         yield
@@ -42,28 +42,28 @@ def _scheduler_there() -> Iterator[None]:
 
 
 class _Open(NamedTuple):
-    """A unit that was handed out."""
+    """A unit that was submitted."""
 
     unit: Unit
     future: Any
     attempt: int
     since: float
     only: frozenset[str]
-    """The addresses of those that may do it; empty: any worker."""
+    """Addresses of the workers that may run it; empty: any worker."""
 
 
 class Cluster:
     """Runs units on the workers of a dask scheduler.
 
     Args:
-        prepare: Makes the job of a unit, with what it needs of earlier ones.
-        setup: The run, as the workers need to know it.
-        time_limit: Seconds for a unit.
-        client: A client of `dask.distributed`, connected.
-        begun: Called with units that take longer than a second, and the address of the worker that has each.
+        prepare: Makes the job of a unit, including the results of earlier units that it needs.
+        setup: Setup of the run, for the workers.
+        time_limit: Seconds per unit.
+        client: A connected client of `dask.distributed`.
+        begun: Called with units that take longer than a second, and the address of each one's worker.
 
     Raises:
-        UserError: A worker cannot do the work: it has other versions, or lacks a file.
+        UserError: A worker cannot do the work: it has different versions, or lacks a file.
     """
 
     def __init__(
@@ -101,7 +101,7 @@ class Cluster:
                 if more := unit is not None:
                     try:
                         job = self._prepare(unit)
-                    except UserError as error:  # what it needs of earlier units is not there
+                    except UserError as error:  # results of earlier units are missing
                         yield UnitResult(unit, None, f"UserError: {error}", 0.0, reason=Reason.CRASHED)
                     else:
                         self._hand_out(job, 1)
@@ -111,7 +111,7 @@ class Cluster:
                 yield result
 
     def close(self) -> None:
-        """Stop at once: no task of the run is left, neither at the scheduler nor in the middle of a unit."""
+        """Stop at once: no task of the run is left, neither at the scheduler nor on a worker."""
         held, self._open = self._open, {}
         for each in held.values():
             with suppress(Exception):  # the scheduler may be gone
@@ -124,7 +124,7 @@ class Cluster:
         """Ask every worker whether it can do the work.
 
         Raises:
-            UserError: One cannot.
+            UserError: One of them cannot.
         """
         asked = {
             address: self._client.submit(
@@ -138,9 +138,9 @@ class Cluster:
                 raise UserError(f"worker {address} cannot do this work: {why}", hint=hint)
 
     def _answer(self, address: str, future: Any) -> str:
-        """Why a worker cannot do the work; empty if it can, or is gone: then it is examined when it comes back."""
+        """Why a worker cannot do the work; empty if it can or is gone, in which case it is examined when it returns."""
         while not future.done():
-            # a task for one worker alone waits for ever if that has started anew, under another address
+            # a task restricted to one worker waits forever if that has restarted under another address
             if address not in self._workers():
                 future.release()
                 return ""
@@ -158,7 +158,7 @@ class Cluster:
         """
         if self._client.status != "running":
             raise UserError(_GONE)
-        # the answer tells of every worker, which is too much for each unit
+        # the answer covers every worker, which is too much to request for each unit
         if time.monotonic() - self._asked > LOOK_SECONDS:
             with _scheduler_there():
                 found = self._client.scheduler_info(n_workers=-1)["workers"]
@@ -184,7 +184,7 @@ class Cluster:
         future.add_done_callback(lambda _: self._done.put(key))
 
     def _next_result(self) -> UnitResult | None:
-        """The next unit that is done; None after a while, or where one is handed out again."""
+        """The next finished unit; None after a while, or if a unit was resubmitted."""
         try:
             key = self._done.get(timeout=1)
         except queue.Empty:
@@ -201,7 +201,7 @@ class Cluster:
         return UnitResult(held.unit, outcome.done, outcome.error, seconds, attempts, outcome.reason)
 
     def _outcome(self, held: _Open) -> Outcome | None:
-        """What came of a unit; None if it is to be handed out once more.
+        """Outcome of a unit; None if it is to be submitted again.
 
         Raises:
             UserError: The scheduler is gone.
@@ -209,7 +209,7 @@ class Cluster:
         status = held.future.status
         if status == "finished":
             found: Outcome | str = held.future.result()
-            if isinstance(found, str):  # of a worker that joined later, asked for while the scheduler still knows which
+            if isinstance(found, str):  # from a worker that joined later; the scheduler soon forgets its address
                 self._exclude(held, found)
             held.future.release()
             return None if isinstance(found, str) else found
@@ -217,7 +217,7 @@ class Cluster:
             raise UserError(_GONE)
         error = held.future.exception()
         held.future.release()
-        if held.attempt < ATTEMPTS:  # its worker died; perhaps by the fault of a neighbour
+        if held.attempt < ATTEMPTS:  # its worker died, perhaps because of another task
             return None
         return Outcome(None, Reason.CRASHED, f"{type(error).__name__}: {first_line(error)}, {ATTEMPTS} times")
 
@@ -226,15 +226,15 @@ class Cluster:
             self._excluded[address] = why
 
     def _look(self) -> None:
-        """See what the workers do, and stop waiting for workers that do not come back.
+        """Update the state of the workers, and stop waiting for workers that do not come back.
 
         Raises:
-            UserError: The scheduler is gone, or has had no workers for a minute that can do the work.
+            UserError: The scheduler is gone, or has had no usable workers for a minute.
         """
         if workers := self._workers():
             self._idle_since = None
             for key, held in list(self._open.items()):
-                if held.only and held.only.isdisjoint(workers):  # all of them have gone
+                if held.only and held.only.isdisjoint(workers):  # all of them are gone
                     self._open.pop(key).future.release()
                     self._hand_out(self._prepare(held.unit), held.attempt)
             found = {(str(key), where) for where, keys in self._client.processing().items() for key in keys}

@@ -1,4 +1,4 @@
-"""Connections to dask clusters (extra `distributed`): by address, by file, or workers started on this machine."""
+"""Connects to dask clusters (extra `distributed`): by address, by file, or with workers started on this machine."""
 
 import os
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ _ADDRESS = "write tcp://HOST:PORT, tls://HOST:PORT or local:NUMBER"
 
 @contextmanager
 def connected(cluster: str | Path | Any | None) -> Iterator[Any]:
-    """A client of a cluster, whose workers import what they need while the run is planned.
+    """Connect to a cluster; its workers import what they need while the run is being planned.
 
     Args:
         cluster: An address such as tcp://scheduler:8786 or tls://scheduler:8786; `local:4` for a scheduler and four
@@ -26,7 +26,7 @@ def connected(cluster: str | Path | Any | None) -> Iterator[Any]:
             and no client.
 
     Raises:
-        UserError: The package is missing, the address is none, no scheduler answers there, or it has no workers.
+        UserError: The package is missing, the address is invalid, no scheduler answers, or it has no workers.
     """
     if cluster is None:
         yield None
@@ -43,7 +43,7 @@ def connected(cluster: str | Path | Any | None) -> Iterator[Any]:
     if isinstance(cluster, Path):
         if not cluster.is_file():
             raise UserError(
-                f"there is no scheduler file {cluster}", hint="`dask scheduler --scheduler-file FILE` makes one"
+                f"there is no scheduler file {cluster}", hint="`dask scheduler --scheduler-file FILE` creates one"
             )
         given["scheduler_file"] = str(cluster)
     elif cluster.startswith("local:"):
@@ -52,7 +52,7 @@ def connected(cluster: str | Path | Any | None) -> Iterator[Any]:
             yield client
         return
     elif "://" not in cluster:
-        raise UserError(f"{cluster!r} is no address of a scheduler", hint=_ADDRESS)
+        raise UserError(f"{cluster!r} is not a scheduler address", hint=_ADDRESS)
     else:
         given["address"] = cluster
     with _told(cluster):
@@ -70,27 +70,27 @@ def _client(*given: Any, **options: Any) -> Any:
 
 @contextmanager
 def _told(cluster: object) -> Iterator[None]:
-    """Say in a sentence why there is no connection."""
+    """Turn connection errors into clear messages."""
     try:
         yield
     except (OSError, TimeoutError) as error:
         hint = "is it running, and can this machine reach it? `dask scheduler` starts one"
         raise UserError(f"no scheduler answers at {cluster}: {first_line(error)}", hint=hint) from None
     except TypeError as error:
-        hint = "name certificates: DASK_DISTRIBUTED__COMM__TLS__CA_FILE, ...__CLIENT__CERT and ...__CLIENT__KEY"
+        hint = "set the certificates: DASK_DISTRIBUTED__COMM__TLS__CA_FILE, ...__CLIENT__CERT and ...__CLIENT__KEY"
         raise UserError(f"{cluster} cannot be reached without certificates: {first_line(error)}", hint=hint) from None
     except ValueError as error:
-        raise UserError(f"{cluster!r} is no address of a scheduler: {first_line(error)}", hint=_ADDRESS) from None
+        raise UserError(f"{cluster!r} is not a scheduler address: {first_line(error)}", hint=_ADDRESS) from None
 
 
 @contextmanager
 def _local(number: str) -> Iterator[Any]:
-    """A scheduler and workers on this machine, in processes of their own."""
+    """A scheduler and workers on this machine, in separate processes."""
     from distributed.deploy.subprocess import SubprocessCluster
 
     if not number.isdecimal() or not 1 <= int(number) <= 256:
-        raise UserError(f"'local:{number}' is no cluster", hint="write local:N for N workers, 1 to 256")
-    # Dask would look a hundred times a second at what each worker does, for a dashboard that nobody sees here.
+        raise UserError(f"'local:{number}' is not a valid cluster", hint="write local:N for N workers, 1 to 256")
+    # Dask would sample each worker's activity a hundred times a second, for a dashboard that nobody sees here.
     os.environ.setdefault("DASK_DISTRIBUTED__WORKER__PROFILE__ENABLED", "False")
     with SubprocessCluster(
         n_workers=int(number),
@@ -103,10 +103,10 @@ def _local(number: str) -> Iterator[Any]:
 
 
 def _get_ready(client: Any) -> None:
-    """Wait for a worker, and have all of them import torch, which takes seconds.
+    """Wait for a worker, and have all workers import torch, which takes seconds.
 
     Raises:
-        UserError: There is none for a minute.
+        UserError: No worker appears within a minute.
     """
     from distributed import fire_and_forget
 

@@ -1,6 +1,6 @@
-"""The side of a dask worker: each of its threads has a process for the units, which can be ended when it hangs.
+"""The dask worker's side: each of its threads has a process for the units, which can be killed when it hangs.
 
-Dask itself cannot end a task, and a task that takes its worker's process down takes its neighbours with it.
+Dask itself cannot kill a task, and a task that crashes its worker's process takes the other tasks with it.
 """
 
 import multiprocessing
@@ -19,7 +19,7 @@ _lock = threading.Lock()
 
 
 class Installed(NamedTuple):
-    """The code of advbench and of the packages that results depend on."""
+    """The versions of advbench and of the packages that results depend on."""
 
     advbench: str
     """Version of advbench, with the digest of its code."""
@@ -32,7 +32,7 @@ class Installed(NamedTuple):
         return cls(f"{__version__} ({code_digest()})", library_versions())
 
     def difference(self, other: "Installed") -> str:
-        """The first thing that differs, in words; empty if nothing does.
+        """Description of the first difference; empty if there is none.
 
         Example:
             >>> Installed("1", {"torch": "2.11"}).difference(Installed("1", {"torch": "2.12"}))
@@ -47,11 +47,11 @@ class Installed(NamedTuple):
 
 
 def imported() -> None:
-    """Do nothing: to call it, a worker has to import this module and with it torch."""
+    """Do nothing: calling it makes a worker import this module, and torch with it."""
 
 
 def unfit(setup: Setup, wanted: Installed, seconds: float) -> str:
-    """Why this worker cannot work for a run: other versions, or models or images that it lacks; empty if it can.
+    """Why this worker cannot work for a run: different versions, or missing models or images; empty if it can.
 
     Args:
         setup: The run that it would work for.
@@ -64,7 +64,7 @@ def unfit(setup: Setup, wanted: Installed, seconds: float) -> str:
 
 
 def work_here(setup: Setup, wanted: Installed, job: Job, seconds: float) -> Outcome | str:
-    """Do a unit of work.
+    """Run a unit of work.
 
     Args:
         setup: The run that the unit belongs to.
@@ -73,7 +73,7 @@ def work_here(setup: Setup, wanted: Installed, job: Job, seconds: float) -> Outc
         seconds: Seconds for the unit.
 
     Returns:
-        How it went; text if this worker cannot work for the run, which says why.
+        The outcome; if this worker cannot work for the run, a text that says why.
     """
     held = _slots.get(threading.get_ident())
     if (held is None or held[0] != setup) and (why := unfit(setup, wanted, seconds)):
@@ -83,7 +83,7 @@ def work_here(setup: Setup, wanted: Installed, job: Job, seconds: float) -> Outc
 
 
 def drop() -> None:
-    """End the processes of this worker, also in the middle of a unit."""
+    """End the processes of this worker, even in the middle of a unit."""
     with _lock:
         held = list(_slots.values())
         _slots.clear()
@@ -93,8 +93,8 @@ def drop() -> None:
 
 def _slot(setup: Setup, seconds: float) -> Slot:
     """The process of this thread, for a run."""
-    # Under a nanny a worker is a daemon, which `multiprocessing` lets have no children, lest they outlive it. These end
-    # by themselves when their worker does.
+    # Under a nanny a worker is a daemon, and `multiprocessing` does not allow daemons to have children, which might
+    # outlive them. These end by themselves when their worker does.
     multiprocessing.process.current_process()._config["daemon"] = False  # type: ignore[attr-defined]
     thread = threading.get_ident()
     with _lock:

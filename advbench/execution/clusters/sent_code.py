@@ -1,4 +1,4 @@
-"""The code of the user's own that a run sends to the workers of a cluster, which may lack it. No torch."""
+"""The user code that a run sends to the workers of a cluster, which may lack it. Does not import torch."""
 
 import hashlib
 import sys
@@ -14,9 +14,9 @@ from advbench.records.storage.atomic import write_atomic
 
 
 class SentCode(NamedTuple):
-    """Python files that go with a run.
+    """Python files that are sent with a run.
 
-    A file that one of them imports does not go with it: that has to be on the worker.
+    Files that they import are not sent: those have to be on the worker.
     """
 
     plugins: dict[str, bytes]
@@ -29,7 +29,7 @@ def sent_code(suite: Suite, plugins: Iterable[str]) -> SentCode:
     """The files to send for a suite.
 
     Args:
-        suite: Its models of the form `file.py:function` are sent.
+        suite: Suite, whose models of the form `file.py:function` are sent.
         plugins: Names of plugins that have been imported. A package is not sent: it has to be installed.
 
     Example:
@@ -46,14 +46,14 @@ def sent_code(suite: Suite, plugins: Iterable[str]) -> SentCode:
 
 
 def unpacked(code: SentCode, suite: Suite) -> Suite:
-    """Write files that were sent where Python finds them, below the user's cache.
+    """Write the received files where Python finds them, below the user's cache.
 
     Args:
-        code: The files. A plugin among them is imported in place of one that is installed.
+        code: The files. A plugin among them takes precedence over an installed one.
         suite: The suite that they belong to.
 
     Returns:
-        The suite with its models' files where they are now.
+        The suite, with the new paths of its models' files.
     """
     if code.plugins:
         folder = _folder(*code.plugins.values())
@@ -87,7 +87,7 @@ def _model_files(suite: Suite) -> list[str]:
 
 
 def _folder(*sources: bytes) -> Path:
-    """A folder for files of this content alone, so that versions of a file never meet."""
+    """A folder for files with exactly this content, so that versions of a file never mix."""
     return cache_folder() / "code" / hashlib.sha256(b"\0".join(sources)).hexdigest()[:32]
 
 

@@ -1,1 +1,1 @@
-"""Photographs attacked at their own size: the picture that is saved does it once it is opened again."""
+"""Photographs attacked at their original size: the saved picture fools the model when it is opened again."""

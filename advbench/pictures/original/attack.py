@@ -1,4 +1,4 @@
-"""Attack a photograph at its own size, write it, and judge the file that was written."""
+"""Attacks a photograph at its original size, writes it, and judges the written file."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -30,14 +30,14 @@ from attacks import Goal
 def attack_photograph(
     session: Session, photograph: Photograph, sample: str, folder: Path, tick: Callable[[], None]
 ) -> PictureResult:
-    """Attack a photograph, and write the files that become of it.
+    """Attack a photograph, and write the resulting files.
 
-    The goal refers to what the model says of the photograph as it is. Whether it is met is decided by the file that is
-    written, opened again by Pillow and preprocessed as every picture is.
+    The goal refers to the model's prediction for the unchanged photograph. Whether it is met is decided on the written
+    file, opened again with Pillow and preprocessed like any picture.
 
     Args:
         session: The attack, the model and the goal.
-        photograph: Photograph that is attacked.
+        photograph: Photograph to attack.
         sample: Id of its pixels.
         folder: Folder for its files.
         tick: Called at each forward pass.
@@ -49,7 +49,7 @@ def attack_photograph(
     x = photograph.pixels.unsqueeze(0).to(next(model.buffers()).device)
     try:
         clean = _logits(model, photograph.turned(photograph.stored.picture))
-    except UserError as problem:  # the picture is too long and thin, say
+    except UserError as problem:  # for example, the picture is too long and thin
         error = PictureError(path, "; ".join(filter(None, (problem.message, problem.hint))))
         return failed(path, str(error), session.source)
     own = AtOwnSize(model, photograph, tick)
@@ -60,7 +60,7 @@ def attack_photograph(
         return _written(session, photograph, x[0], best, (goal, clean), folder)
     except UserError:
         raise  # the results cannot be written, so no other picture will succeed either
-    except Exception as error:  # drawing may fail on one picture; the others go on
+    except Exception as error:  # drawing may fail on one picture; the others continue
         why = failure(path, session.config.attack, f"{type(error).__name__}: {error}".rstrip(": "))
         return failed(path, why, session.source, sample, Reason.CRASHED)
 
@@ -68,7 +68,7 @@ def attack_photograph(
 def _written(
     session: Session, photograph: Photograph, x: Tensor, best: Best, asked: tuple[Goal, Tensor], folder: Path
 ) -> PictureResult:
-    """The outcome for a photograph, once its file is written and judged by the goal and the clean logits."""
+    """The outcome for a photograph, after its file has been written and judged by the goal and the clean logits."""
     goal, clean = asked
     result, rivals = best.result, best.records if session.others else ()
     candidate = result.candidate
@@ -95,7 +95,7 @@ def _written(
 def _as_the_file_has_it(
     result: ImageResult, candidate: Candidate, logits: Tensor, session: Session, *, met: bool
 ) -> ImageResult:
-    """The result with what is known of the written file in place of what the attack was seen to find.
+    """The result, with the attack's measurements replaced by those of the written file.
 
     Args:
         result: The result of the attack.
@@ -114,7 +114,7 @@ def _as_the_file_has_it(
 
 
 def _logits(model: Classifier, picture: Image.Image) -> Tensor:
-    """What a model says of a picture (1, classes)."""
+    """Logits of a model for a picture (1, classes)."""
     image = input_of(model, picture)
     try_model(model, image)
     with torch.no_grad():

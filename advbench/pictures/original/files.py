@@ -1,4 +1,4 @@
-"""The files that a photograph attacked at its own size leaves behind."""
+"""Writes the files of a photograph attacked at its original size."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -38,12 +38,12 @@ def write_photograph(folder: Path, photograph: Photograph, x_adv: Tensor) -> Pat
 def write_beside(
     folder: Path, outcome: "PictureResult", photograph: Photograph, x: Tensor, x_adv: Tensor
 ) -> dict[str, Path]:
-    """Write what belongs to an attacked photograph: its perturbation, its panel and its record.
+    """Write the files that accompany an attacked photograph: its perturbation, its panel and its record.
 
     Args:
         folder: Folder of the photograph's files.
-        outcome: What became of the photograph.
-        photograph: Photograph as its file holds it.
+        outcome: Outcome of the photograph.
+        photograph: Photograph as stored in its file.
         x: Pixels of the photograph (C, H, W) in [0, 1].
         x_adv: Pixels of the attacked photograph.
 
@@ -77,7 +77,7 @@ def _thumbnail(picture: Image.Image) -> Image.Image:
 
 
 def _reduced(delta: Tensor) -> Tensor:
-    """A perturbation (C, H, W) as small as the panel has room for, before it is scaled to be seen."""
+    """A perturbation (C, H, W) reduced to the size of the panel, before its values are scaled for display."""
     height, width = delta.shape[1:]
     share = _SIDE / max(height, width)
     if share >= 1:

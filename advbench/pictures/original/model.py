@@ -1,4 +1,4 @@
-"""A classifier of photographs as their files hold them."""
+"""A classifier of photographs as stored in their files."""
 
 import io
 from collections.abc import Callable
@@ -14,21 +14,21 @@ from attacks import jpeg
 from attacks.standins.twin import lend
 
 _LUMA = (0.299, 0.587, 0.114)
-"""Weights of the colours in a grey picture, as Pillow has them."""
+"""Weights of the colours in a grey picture, as in Pillow."""
 _MIRROR, _FLIP = 3, 2
 """Axes of images (N, C, H, W)."""
 
 
 class AtOwnSize:
-    """A classifier that takes a photograph at its own size, in the orientation of its file.
+    """A classifier that takes a photograph at its original size, in the orientation of its file.
 
-    Every answer is that about the file itself: pixels are rounded to 8 bits, saved where that loses something, and
-    resized and cropped by Pillow, as by whoever opens the file. The gradient is that of the same steps without their
-    rounding; `exact_form` answers without it too.
+    Every answer is about the file itself: pixels are rounded to 8 bits, saved if the format is lossy, and resized and
+    cropped by Pillow, as for anybody who opens the file. The gradient is that of the same steps without rounding;
+    `exact_form` also answers without rounding.
 
     Args:
-        model: Classifier of finished inputs.
-        photograph: The photograph; it says how the file is turned and saved.
+        model: Classifier of preprocessed inputs.
+        photograph: The photograph, with the file's orientation and format.
         on_pass: Called at each forward pass.
 
     Raises:
@@ -50,7 +50,7 @@ class AtOwnSize:
 
     @property
     def exact_form(self) -> Callable[[Tensor], Tensor]:
-        """The same without any rounding."""
+        """Form of the classifier without any rounding."""
         return self._unrounded
 
     def _unrounded(self, x: Tensor, /) -> Tensor:
@@ -58,11 +58,11 @@ class AtOwnSize:
         return self._model(self._differentiable(x))  # type: ignore[no-any-return]
 
     def _read(self, x: Tensor) -> Tensor:
-        """What the classifier is given of the files of photographs."""
+        """Model inputs from the files of photographs."""
         return torch.stack([self._model.preprocess(self._opened(pixels)) for pixels in x.detach()]).to(x)
 
     def _opened(self, pixels: Tensor) -> Image.Image:
-        """The picture in the file of a photograph, as a person sees it."""
+        """The picture in the file of a photograph, as displayed."""
         picture, saved = as_picture(pixels), self._photograph.saved
         if saved.quality is not None:
             with Image.open(io.BytesIO(encoded(picture, saved))) as opened:
@@ -77,7 +77,7 @@ class AtOwnSize:
 
 
 def turned_upright(x: Tensor, orientation: int) -> Tensor:
-    """Images (N, C, H, W) in the orientation of a file, as a person sees them.
+    """Turn images (N, C, H, W) from the orientation of a file to that in which they are displayed.
 
     Example:
         >>> turned_upright(torch.tensor([[[[1, 2], [3, 4]]]]), 6)
@@ -91,7 +91,7 @@ def turned_upright(x: Tensor, orientation: int) -> Tensor:
 
 
 def _of_mode(x: Tensor, mode: str) -> Tensor:
-    """Images (N, C, H, W), grey or RGB, with the channels of a mode."""
+    """Images (N, C, H, W), grey or RGB, converted to the channels of a mode."""
     if mode == "RGB":
         return x.expand(-1, 3, -1, -1)
     if x.shape[1] == 1:

@@ -1,4 +1,4 @@
-"""A photograph as its file holds it, and the file of one that was attacked."""
+"""A photograph as stored in its file, and the file of the attacked one."""
 
 import io
 from pathlib import Path
@@ -25,14 +25,14 @@ from advbench.pictures.files import as_picture
 
 
 class Photograph(NamedTuple):
-    """A photograph with what its file has beside the pixels."""
+    """A photograph with the other contents of its file."""
 
     path: Path
     """Path of the file."""
     stored: StoredPicture
     """The picture in the orientation of the file, RGB or grey."""
     saved: SavedAs
-    """How the attacked one is saved."""
+    """Format in which the attacked photograph is saved."""
 
     @property
     def pixels(self) -> Tensor:
@@ -41,9 +41,9 @@ class Photograph(NamedTuple):
         return (values.unsqueeze(0) if values.ndim == 2 else values.permute(2, 0, 1)).contiguous().float() / 255
 
     def file(self, pixels: Tensor) -> bytes:
-        """The file that holds other pixels (C, H, W), multiples of 1/255, and all else as it was.
+        """The file with other pixels (C, H, W), multiples of 1/255, and everything else unchanged.
 
-        EXIF data, and with it the orientation, and the colour profile are kept.
+        EXIF data, including the orientation, and the colour profile are kept.
         """
         options: dict[str, Any] = {"exif": self.stored.exif} if self.stored.exif else {}
         if self.stored.profile is not None:
@@ -51,28 +51,28 @@ class Photograph(NamedTuple):
         return encoded(as_picture(pixels), self.saved, **options)
 
     def saved_again(self, pixels: Tensor) -> Image.Image:
-        """The picture in the file that holds other pixels (C, H, W), as a person sees it."""
+        """The picture in the file with other pixels (C, H, W), as displayed."""
         return decode_picture(self.file(pixels), self.path)
 
     def turned(self, picture: Image.Image) -> Image.Image:
-        """A picture in the orientation of the file, as a person sees it."""
+        """Turn a picture from the orientation of the file to that in which it is displayed."""
         return upright(picture, self.stored.orientation)
 
 
 def read_photograph(path: Path, model: Classifier, saved: SavedAs | None) -> Photograph:
-    """Read a photograph that is to be attacked at its own size.
+    """Read a photograph to be attacked at its original size.
 
     Args:
         path: Path of the file.
-        model: Classifier whose input is made of it.
-        saved: How it is to be saved; None: in its own format.
+        model: Classifier whose input is made from it.
+        saved: Format for saving it; None: its own format.
 
     Raises:
-        PictureError: It cannot be read, has 16 bits a channel, or is smaller than the model's input.
+        PictureError: It cannot be read, has 16 bits per channel, or is smaller than the model's input.
     """
     found = read_stored(path)
     if found.deep:
-        raise PictureError(path, "the picture has 16 bits a channel, and attacks change 8; save it with 8 first")
+        raise PictureError(path, "the picture has 16 bits per channel, and attacks change 8; save it with 8 first")
     grey = found.picture.mode in ("1", "L")
     stored = found._replace(picture=found.picture.convert("L" if grey else "RGB"))
     width, height = upright(stored.picture, stored.orientation).size
@@ -85,14 +85,14 @@ def read_photograph(path: Path, model: Classifier, saved: SavedAs | None) -> Pho
 
 
 def known_preprocessing(model: Classifier) -> ResizeAndCrop:
-    """The steps from a picture to the input of a model, if they can be differentiated.
+    """The preprocessing steps of a model, if they are differentiable.
 
     Raises:
-        UserError: They are code of their own, or resize as torch cannot.
+        UserError: They are custom code, or resize in a way that torch does not support.
     """
     steps, hint = model.preprocess, "attack at the size of its input: leave --size original out"
     if not isinstance(steps, ResizeAndCrop):
-        why = f"--size original cannot see how {model.name} resizes pictures: that is code of its own"
+        why = f"--size original cannot see how {model.name} resizes pictures: that is custom code"
         raise UserError(why, hint=hint)
     if steps.interpolation not in DIFFERENTIABLE:
         how = steps.interpolation.name.lower()
@@ -106,13 +106,13 @@ def encoded(picture: Image.Image, saved: SavedAs, **options: Any) -> bytes:
     Args:
         picture: Grey or RGB.
         saved: Format and quality.
-        **options: Given to Pillow, such as `exif`.
+        **options: Options for Pillow, such as `exif`.
     """
     if saved.quality is not None:
         options |= {"quality": saved.quality, "subsampling": 0}
     if saved.format == "WEBP":
         options |= {"lossless": True}
-    if saved.format == "BMP":  # which holds nothing but pixels
+    if saved.format == "BMP":  # which stores nothing but pixels
         options = {}
     file = io.BytesIO()
     picture.save(file, format=saved.format, **options)

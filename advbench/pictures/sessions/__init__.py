@@ -1,1 +1,1 @@
-"""What `advbench attack` sets up once, for all pictures."""
+"""Sessions: the setup of `advbench attack` that all pictures share."""

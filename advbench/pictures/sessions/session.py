@@ -28,7 +28,7 @@ from attacks import Attack, Model, Stuck, capped, stored
 from attacks.searches.starts import takes_starts, with_starts
 
 NO_PICTURES = Choice(())
-"""The choice of a session in which other code reads the pictures."""
+"""Placeholder for a session whose pictures are read elsewhere."""
 
 
 class Session(NamedTuple):
@@ -37,7 +37,7 @@ class Session(NamedTuple):
     config: AttackConfig
     """The options of the command."""
     model: Classifier
-    """The classifier as it was loaded."""
+    """The classifier as loaded."""
     asked: Model
     """The same classifier, possibly with a faster form for the attack."""
     attack: Attack
@@ -47,19 +47,19 @@ class Session(NamedTuple):
     source: Provenance
     """The columns that all records share."""
     pictures: Choice = NO_PICTURES
-    """The pictures, and how they are read."""
+    """The pictures, and the function that reads them."""
     starts: tuple[Tensor, ...] = ()
     """Images (C, H, W) from which the attack may start, if it needs any."""
     others: tuple["Session", ...] = ()
-    """The sessions of further attacks on the same pictures, of which the smallest perturbation counts."""
+    """The sessions of other attacks on the same pictures; the smallest perturbation counts."""
 
     @property
     def all(self) -> "tuple[Session, ...]":
-        """This session and those of the other attacks, in the order in which they were named."""
+        """This session and those of the other attacks, in the order in which the attacks were named."""
         return (self, *self.others)
 
     def setup(self, x: Tensor, on_pass: Callable[[], None]) -> BatchAttack:
-        """The attack as it is set up for images (N, C, H, W)."""
+        """The attack with its settings for images (N, C, H, W)."""
         return BatchAttack(
             model=self.asked,
             attack=self.attack_on(x),
@@ -68,7 +68,7 @@ class Session(NamedTuple):
             keep=_kept(self.config),
             thresholds=self.model.thresholds,
             mask=self.config.mask,
-            # What already exists, whoever applies it wants to see on every picture.
+            # A stored perturbation is applied to every picture, as its user wants to see it there.
             attack_all=self.config.attack == UNIVERSAL or isinstance(self.attack, Stuck),
             on_pass=on_pass,
         )
@@ -85,7 +85,7 @@ def open_session(
     """Make the goal that a configuration names, and its attack if none is given.
 
     Raises:
-        UserError: The goal names a class or a k that the model does not have, or the attack does not take its
+        UserError: The goal names a class or a k that the model does not have, or the attack does not accept its
             parameters.
     """
     if attack is None:
@@ -97,7 +97,7 @@ def open_session(
         refuse_small([config.attack], model.sides(otherwise=0), f"the inputs of {config.model}")
     config = suited(config, model.num_classes, several=model.several)
     if config.prove and model.several:
-        raise UserError(f"{config.model} has several labels, which proofs do not know", hint="leave --prove out")
+        raise UserError(f"{config.model} has several labels, which proofs do not support", hint="leave --prove out")
     make_goal = goal_maker(config.goal, model)
     starts = carried_starts(model, config.model) if takes_starts(attack) else ()
     source = provenance(config, model, attack, __version__)
@@ -107,16 +107,16 @@ def open_session(
 def open_sessions(
     config: AttackConfig, model: Classifier, attacks: Sequence[Attack], pictures: Choice = NO_PICTURES
 ) -> Session:
-    """The session of the first of several attacks, with those of the others.
+    """Open the session of the first of several attacks, with the sessions of the others in it.
 
     Args:
         config: The options, with those of the other attacks as its `others`.
         model: The classifier under attack.
-        attacks: All of these attacks, in their order.
-        pictures: The pictures, and how they are read.
+        attacks: All of these attacks, in order.
+        pictures: The pictures, and the function that reads them.
 
     Raises:
-        UserError: As for :func:`open_session`; or pictures cannot be attacked at their own size.
+        UserError: As for :func:`open_session`; or pictures cannot be attacked at their original size.
     """
     config = suited(config, model.num_classes, several=model.several)
     if config.size == ORIGINAL:
@@ -129,11 +129,10 @@ def open_sessions(
 
 
 def hastened(session: Session) -> Session:
-    """The session with the fastest form of its network on this machine, if its attack can take gradients from one.
+    """The session with the fastest form of its network on this machine, if its attack can compute gradients in one.
 
     Args:
-        session: The session with the network as it was loaded; the forms are timed on its first picture that can be
-            read.
+        session: The session with the network as loaded; the forms are timed on its first readable picture.
     """
     config, model, attack = session.config, session.model, session.attack
     session = session._replace(others=tuple(map(hastened, session.others)))

@@ -1,4 +1,4 @@
-"""Several attacks on the same images, of which the smallest perturbation counts."""
+"""Several attacks on the same images; the smallest perturbation counts."""
 
 import math
 from collections.abc import Sequence
@@ -12,31 +12,31 @@ from advbench.records.record import OK, Record
 
 
 class Best(NamedTuple):
-    """What several attacks made of one image."""
+    """Combined result of several attacks on one image."""
 
     result: ImageResult
-    """The result of the attack that found the smallest perturbation; of the first, if none met the goal."""
+    """The result of the attack with the smallest perturbation; of the first attack, if none met the goal."""
     which: int
-    """Its place among the attacks."""
+    """Index of that attack."""
     records: tuple[Record, ...]
-    """The rows of all of them, in their order."""
+    """The records of all attacks, in order."""
 
 
 def attack_by_several(
     setups: Sequence[BatchAttack], x: Tensor, samples: Sequence[Sample], clean: Tensor | None = None
 ) -> list[Best]:
-    """Attack images by each of several attacks, and keep for each image what changed it least.
+    """Attack images with each of several attacks, and keep the smallest perturbation for each image.
 
-    Each attack is judged for itself, so that one that fails takes nothing from the others.
+    Each attack is judged separately, so a failing one does not affect the others.
 
     Args:
-        setups: The attacks, at least one, of the same model, goal, norm and eps.
+        setups: The attacks, at least one, with the same model, goal, norm and eps.
         x: Images (N, C, H, W) in [0, 1].
-        samples: Their ids, names and labels (N).
-        clean: Their clean logits (N, classes), if known; see :func:`advbench.evaluation.batch.attack_batch`.
+        samples: Ids, names and labels of the images (N).
+        clean: Clean logits (N, classes), if known; see :func:`advbench.evaluation.batch.attack_batch`.
 
     Returns:
-        The best for each image (N).
+        The best result for each image (N).
     """
     found = [attack_batch(setup, x, samples, clean) for setup in setups]
     norm = str(setups[0].source.columns.get("norm", ""))
@@ -50,6 +50,6 @@ def _best(tried: Sequence[ImageResult], norm: str) -> Best:
 
 
 def _order(record: Record, norm: str) -> tuple[bool, bool, float]:
-    """What is known before what is not, what met the goal before what did not, the smallest first."""
+    """Sort key: known before unknown outcomes, goal met before not met, then by size."""
     size = getattr(record, norm, None)
     return record.status != OK, not record.met, math.inf if size is None else size

@@ -1,1 +1,1 @@
-"""Universal perturbations: fitted, measured, applied, drawn."""
+"""Universal perturbations and patches: fitting, measuring, applying and drawing them."""

@@ -22,8 +22,8 @@ def write_state(path: Path, state: FitState, about: Mapping[str, Any], form: str
     Args:
         path: File of the checkpoint.
         state: State of the fit.
-        about: Description of the fit, as JSON holds it.
-        form: Form of the network that gives the gradients, see :func:`attacks.fast`; the fit continues with the same.
+        about: Description of the fit, as plain JSON values.
+        form: Form of the network that computes the gradients, see :func:`attacks.fast`; a resumed fit uses the same.
 
     Raises:
         UserError: It cannot be written.
@@ -34,14 +34,14 @@ def write_state(path: Path, state: FitState, about: Mapping[str, Any], form: str
 
 
 def read_state(path: Path, about: Mapping[str, Any]) -> tuple[FitState | None, str | None]:
-    """Read what :func:`write_state` wrote; None and None if there is no such file.
+    """Read the output of :func:`write_state`; None and None if there is no such file.
 
     Raises:
-        UserError: The file is damaged, or of a fit of something else.
+        UserError: The file is damaged, or belongs to another fit.
     """
     if not path.exists():
         return None, None
-    hint = "delete it to start anew, or choose another folder with --out"
+    hint = "delete it to start again, or choose another folder with --out"
     try:
         with safe_open(path, "pt") as file:
             found = json.loads(file.metadata()["fit"])
@@ -51,5 +51,5 @@ def read_state(path: Path, about: Mapping[str, Any]) -> tuple[FitState | None, s
     except (SafetensorError, OSError, KeyError, TypeError, ValueError, RecursionError) as error:
         raise UserError(f"checkpoint {path} cannot be read: {error}", hint=hint) from None
     if changed := differences(found["about"], json.loads(json.dumps(about))):
-        raise UserError(f"checkpoint {path} is of another fit: {'; '.join(changed[:3])}", hint=hint)
+        raise UserError(f"checkpoint {path} belongs to another fit: {'; '.join(changed[:3])}", hint=hint)
     return state, form

@@ -1,4 +1,4 @@
-"""Fit a universal perturbation to a folder of pictures: behind `advbench universal fit`."""
+"""Fits a universal perturbation to a folder of pictures: the implementation of `advbench universal fit`."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -37,32 +37,32 @@ SAVE_EVERY = 25
 
 @dataclass(frozen=True, kw_only=True)
 class FitConfig:
-    """All that `advbench universal fit` is asked for."""
+    """Options of `advbench universal fit`."""
 
     paths: tuple[str | Path, ...]
     """Pictures and folders of pictures."""
     data: ChosenImages | None = None
-    """Images of a data set, in place of such paths."""
+    """Images of a data set, instead of such paths."""
     model: str = DEFAULT_MODEL
     """A name of `advbench models`."""
     weights: Path | None = None
-    """A file with the model's weights, in place of the published ones."""
+    """A file with the model's weights, replacing the published ones."""
     about: Description = NOTHING
-    """What is said of a model of the user's own that its file or function does not."""
+    """Description of the user's own model, beyond what its file or function says."""
     algorithm: str = "steps"
     """steps: :class:`attacks.UniversalPerturbation`; deepfool: the original, :class:`attacks.UniversalDeepFool`."""
     goal: GoalSpec = _UNTARGETED
-    """Goal, which says what counts as fooled."""
+    """Goal, which defines what counts as fooled."""
     norm: str = "linf"
     """Name of the norm, linf or l2."""
     eps: float = 10 / 255
     """Largest allowed size, image units."""
     steps: int = 800
-    """Number of gradient steps; for deepfool, most passes through the pictures."""
+    """Number of gradient steps; for deepfool, largest number of passes through the pictures."""
     held_out: float = 0.2
-    """Fraction of the pictures held out, to choose the perturbation and to measure how often it fools."""
+    """Fraction of the pictures held out, to choose the perturbation and to measure its fooling rate."""
     batch_size: int = 16
-    """Number of pictures in a step."""
+    """Number of pictures per step."""
     seed: int = 0
     """Seed of all random draws."""
     device: str = "cpu"
@@ -72,13 +72,13 @@ class FitConfig:
 
 
 def fit_perturbation(config: FitConfig, progress: Progress = lambda *_: None) -> Measured:
-    """Fit a perturbation, or continue a fit that was interrupted, and measure it on the pictures held out.
+    """Fit a perturbation, or resume an interrupted fit, and measure it on the held-out pictures.
 
-    The folder receives `checkpoint.safetensors` on the way, then `perturbation.safetensors` with its card,
+    The folder receives `checkpoint.safetensors` during the fit, then `perturbation.safetensors` with its card,
     `perturbation.png` and `panel.png`.
 
     Raises:
-        UserError: No pictures, or too few; a goal that the model cannot have; a checkpoint of another fit.
+        UserError: No pictures, or too few; a goal that does not suit the model; a checkpoint of another fit.
     """
     found, dataset = choose(config.paths, config.data, config.seed)
     paths = enough(found.pictures, found.problems)
@@ -144,7 +144,7 @@ class _Checkpoint(NamedTuple):
 
     path: Path
     about: dict[str, Any]
-    """Description of the fit; a checkpoint of another is refused."""
+    """Description of the fit; a checkpoint of another fit is rejected."""
 
     def read(self) -> tuple[FitState | None, str | None]:
         return read_state(self.path, self.about)
@@ -170,7 +170,7 @@ _EXAMPLES = 4
 
 
 def draw_panel(model: Classifier, x: torch.Tensor, measured: Measured, perturbation: Perturbation) -> bytes:
-    """Draw a perturbation and what it does to some images (n, C, H, W); gives a PNG file."""
+    """Draw a perturbation and its effect on some images (n, C, H, W) as a PNG file."""
     x_adv = perturbation.apply(x)
     examples = examples_of(model, x, x_adv)
     counts, bound = measured.counts, describe_norm(perturbation.norm.name, perturbation.eps)

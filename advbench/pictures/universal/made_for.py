@@ -1,4 +1,4 @@
-"""What the card of a perturbation or a patch says of its model and its goal, and whether a model suits it."""
+"""Reads model and goal from the card of a perturbation or patch, and checks whether a model suits it."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,7 +18,7 @@ from advbench.planning.identity.run import model_digest
 
 
 def model_name(file: Path, card: Mapping[str, Any], named: str | None) -> str:
-    """The model that a person names, or the one that something was made for.
+    """The model that the user names, or the one that a perturbation or patch was made for.
 
     Args:
         file: File of the perturbation or the patch.
@@ -26,41 +26,41 @@ def model_name(file: Path, card: Mapping[str, Any], named: str | None) -> str:
         named: Name of the model on the command line.
 
     Raises:
-        UserError: Neither says one.
+        UserError: Neither names a model.
     """
     name = named or card.get("model")
     if not isinstance(name, str):
-        raise UserError(f"{file} does not say for which model it is", hint="name one with --model")
+        raise UserError(f"{file} does not say which model it is for", hint="name one with --model")
     return name
 
 
 def model_about(card: Mapping[str, Any], named: str | None, about: Description) -> Description:
-    """What is said of the model: on the command line, or to the fit of the model that something was made for."""
+    """Description of the model: from the command line, or from the fit if its own model is used."""
     told = card.get("about")
     if named is not None or not isinstance(told, dict):
         return about
-    # The file may come from a stranger, who must not decide what other files are read or run.
+    # The file may come from a stranger, who must not decide which other files are read or run.
     told = {name: value for name, value in told.items() if not (name == "classes" and isinstance(value, str))}
     return about.over(describe(told).without("gradients_from"))
 
 
 def goal_of(card: Mapping[str, Any]) -> GoalSpec:
-    """The goal that something was made for."""
+    """The goal that a perturbation or patch was made for."""
     return parse_goal(str(card.get("goal", "untargeted")))
 
 
 ANY = 64
-"""Side of a picture for a model that takes all sizes, pixels."""
+"""Side of a picture for a model that accepts all sizes, pixels."""
 
 
 def check_channels(file: Path, channels: int, model: Classifier, *, hint: str) -> None:
-    """Check that a model takes images with as many colour channels as something has.
+    """Check that a model accepts images with the number of colour channels of a perturbation or patch.
 
     Args:
         file: File of the perturbation or the patch.
         channels: Number of its colour channels.
         model: Classifier that it is to be used on.
-        hint: What to do otherwise.
+        hint: Advice if it does not.
 
     Raises:
         UserError: It does not.
@@ -72,13 +72,13 @@ def check_channels(file: Path, channels: int, model: Classifier, *, hint: str) -
 
 
 def what_decides(config: Any, names: Sequence[str], model: Classifier, paths: Sequence[Path]) -> dict[str, Any]:
-    """What decides a fit, as the JSON of a card holds it.
+    """Everything that decides a fit, as plain JSON values for its card.
 
     Args:
-        config: What is asked for, with a goal and the description of a model.
-        names: Its fields that are kept as they are.
+        config: Options of the fit, with a goal and the description of a model.
+        names: Fields of the options that are copied unchanged.
         model: Classifier that it is made for.
-        paths: All of its pictures.
+        paths: All pictures of the fit.
     """
     given = {name: getattr(config, name) for name in names}
     given |= {"about": said} if (said := config.about.said()) else {}

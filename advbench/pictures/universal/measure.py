@@ -1,4 +1,4 @@
-"""Measure and apply universal perturbations: behind `advbench universal eval` and `apply`."""
+"""Measures and applies universal perturbations: the implementation of `advbench universal eval` and `apply`."""
 
 import csv
 from dataclasses import dataclass
@@ -29,26 +29,26 @@ from attacks import FoolingCounts, Perturbation, Universal, fooled
 
 @dataclass(frozen=True, kw_only=True)
 class UseConfig:
-    """All that `advbench universal eval` and `apply` are asked for."""
+    """Options of `advbench universal eval` and `apply`."""
 
     perturbation: Path
     """File of the perturbation."""
     told: Told = UNSAID
-    """What is said of it, if it is an array of another project's."""
+    """Description of the perturbation, if it is an array from another project."""
     paths: tuple[str | Path, ...]
     """Pictures and folders of pictures."""
     data: ChosenImages | None = None
-    """Images of a data set, in place of such paths."""
+    """Images of a data set, instead of such paths."""
     model: str | None = None
-    """A name of `advbench models`; None: the one it was made for."""
+    """A name of `advbench models`; None: the model it was made for."""
     weights: Path | None = None
     """A file with the model's weights."""
     about: Description = NOTHING
-    """What is said of a model of the user's own that its file or function does not."""
+    """Description of the user's own model, beyond what its file or function says."""
     resize: bool = False
-    """Whether another model or size than that of the fit is allowed."""
+    """Whether a model or size other than that of the fit is allowed."""
     goal: GoalSpec | None = None
-    """Goal, which says what counts as fooled; None: the goal of the fit."""
+    """Goal, which defines what counts as fooled; None: the goal of the fit."""
     labels: Path | None = None
     """CSV with the columns `file` and `index`: the true class of each picture."""
     batch_size: int = 32
@@ -65,7 +65,7 @@ class Measured(NamedTuple):
     perturbation: Perturbation
     """The perturbation, with its card."""
     counts: FoolingCounts
-    """Counts over the pictures it was measured on."""
+    """Counts over the pictures that it was measured on."""
     classes: tuple[tuple[str, int], ...]
     """Most frequent classes of perturbed pictures, with their counts."""
     problems: tuple[PictureError, ...]
@@ -110,10 +110,10 @@ def measure_perturbation(config: UseConfig, progress: Progress = lambda *_: None
 
 
 def apply_perturbation(config: UseConfig, progress: Progress = lambda *_: None) -> list[PictureResult]:
-    """Add a perturbation to pictures, and write the results, as `advbench attack` does.
+    """Add a perturbation to pictures, and write the results like `advbench attack`.
 
     Raises:
-        UserError: As :func:`measure_perturbation` does.
+        UserError: As for :func:`measure_perturbation`.
     """
     perturbation = read_perturbation(config.perturbation, config.told)
     attack = AttackConfig(
@@ -136,19 +136,19 @@ def apply_perturbation(config: UseConfig, progress: Progress = lambda *_: None) 
 
 
 def fitting_perturbation(perturbation: Perturbation, model: Classifier, config: UseConfig) -> Perturbation:
-    """The perturbation for a model's images.
+    """Adapt a perturbation to a model's images.
 
     Raises:
-        UserError: It was made for another model or size, which was not allowed; or for other colours.
+        UserError: It was made for another model or size, which was not allowed; or for other colour channels.
     """
     made_for = perturbation.card.get("weights")
     if made_for and made_for != model_digest(model) and not config.resize:
         raise UserError(
             f"{config.perturbation} was made for {perturbation.card.get('model')}, and {model.name} has other weights",
-            hint="--resize transfers it knowingly; --model and --weights name the model it was made for",
+            hint="--resize transfers it anyway; --model and --weights name the model it was made for",
         )
     height, width = model.sides(otherwise=ANY)
-    hint = "no resizing makes that fit: fit one to this model with `advbench universal fit`"
+    hint = "resizing cannot change that: fit one to this model with `advbench universal fit`"
     check_channels(config.perturbation, len(perturbation.delta), model, hint=hint)
     if model.input_size is None or tuple(perturbation.delta.shape[1:]) == (height, width):
         return perturbation
@@ -156,13 +156,13 @@ def fitting_perturbation(perturbation: Perturbation, model: Classifier, config: 
         shape = " x ".join(map(str, perturbation.delta.shape[1:]))
         raise UserError(
             f"{config.perturbation} is for pictures of {shape} pixels, and {model.name} takes {height} x {width}",
-            hint="--resize makes it fit",
+            hint="--resize rescales it",
         )
     return perturbation.resized(height, width).on_grid()
 
 
 def measured_on(model: Classifier, perturbation: Perturbation, stream: PictureStream, goal: GoalSpec) -> Measured:
-    """How often a perturbation fools a model on pictures.
+    """Count how often a perturbation fools a model on pictures.
 
     Raises:
         UserError: None of them can be read.
@@ -178,10 +178,12 @@ def _labels(path: Path, pictures: tuple[Path, ...]) -> list[int]:
         with path.open(newline="", encoding="utf-8") as file:
             rows = csv.DictReader(file)
             if not {"file", "index"} <= set(rows.fieldnames or ()):
-                raise ValueError("it lacks these columns")
+                raise ValueError("these columns are missing")
             known = {row["file"]: int(row["index"]) for row in rows}
     except (OSError, KeyError, ValueError, TypeError) as error:
-        raise UserError(f"cannot read {path}: {error}", hint="it is a CSV with the columns file and index") from None
+        raise UserError(
+            f"cannot read {path}: {error}", hint="a CSV with the columns file and index is needed"
+        ) from None
     if missing := [picture for picture in pictures if picture.name not in known]:
         raise UserError(f"{path} has no label for {len(missing)} of the pictures, such as {missing[0].name}")
     return [known[picture.name] for picture in pictures]

@@ -1,4 +1,4 @@
-"""The figure of a universal perturbation or patch: what it looks like, and what it does to pictures."""
+"""Figure of a universal perturbation or patch: its appearance, and its effect on pictures."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -19,17 +19,17 @@ class Example(NamedTuple):
     """A picture before and after."""
 
     clean: Image.Image
-    """As it was."""
+    """Picture without any change."""
     perturbed: Image.Image
-    """With the perturbation or the patch."""
+    """Picture with the perturbation or patch."""
     before: str
-    """Its first class, when clean."""
+    """Predicted class of the clean picture."""
     after: str
-    """Its first class, when perturbed."""
+    """Predicted class of the perturbed picture."""
 
 
 def examples_of(model: Classifier, x: Tensor, x_adv: Tensor) -> list[Example]:
-    """Images (n, C, H, W) before and after, with the classes that a model gives them."""
+    """Images (n, C, H, W) before and after, with the classes that a model predicts."""
     with torch.no_grad():
         before, after = (model(images).argmax(1).tolist() for images in (x, x_adv))
     return [
@@ -46,15 +46,15 @@ def draw_universal(
     images: int,
     caption: str = "the perturbation, scaled",
 ) -> bytes:
-    """Draw the perturbation, the classes that pictures are put into, and some pictures before and after.
+    """Draw the perturbation, the predicted classes, and some pictures before and after.
 
     Args:
-        title: Over the figure.
-        perturbation: Scaled; grey is no change.
-        examples: At least one picture; as many columns are drawn.
-        dominant: Classes with the number of perturbed pictures put into them, the most frequent first.
-        images: How many pictures there are in all.
-        caption: Words under the perturbation.
+        title: Title above the figure.
+        perturbation: Scaled perturbation; grey means no change.
+        examples: At least one picture; one column is drawn for each.
+        dominant: Predicted classes with their number of perturbed pictures, most frequent first.
+        images: Total number of pictures.
+        caption: Caption below the perturbation.
 
     Returns:
         A PNG file.

@@ -1,4 +1,4 @@
-"""What a person asks for of a patch."""
+"""Options for patches."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +13,7 @@ _UNTARGETED = GoalSpec("untargeted")
 
 @dataclass(frozen=True, kw_only=True)
 class PatchFit:
-    """All that `advbench patch fit` is asked for."""
+    """Options of `advbench patch fit`."""
 
     paths: tuple[str | Path, ...]
     """Pictures and folders of pictures."""
@@ -22,25 +22,25 @@ class PatchFit:
     model: str = DEFAULT_MODEL
     """A name of `advbench models`."""
     weights: Path | None = None
-    """A file with the model's weights, in place of the published ones."""
+    """A file with the model's weights, replacing the published ones."""
     about: Description = NOTHING
     """What is said of a model of the user's own that its file or function does not."""
     goal: GoalSpec = _UNTARGETED
-    """Goal, which says what counts as fooled."""
+    """Goal, which defines what counts as fooled."""
     share: float = 0.05
     """Share of the image that the patch covers at its largest."""
     shape: str = "square"
     """Shape of the patch, square or circle."""
     rotation: float = 20.0
-    """Largest angle either way, degrees."""
+    """Largest rotation in either direction, degrees."""
     min_scale: float = 0.7
-    """Smallest side as a fraction of the largest."""
+    """Smallest side length as a fraction of the largest."""
     steps: int = 200
     """Number of gradient steps."""
     held_out: float = 0.2
-    """Fraction of the pictures held out, to measure how often the patch fools."""
+    """Fraction of the pictures held out, to measure the fooling rate of the patch."""
     batch_size: int = 8
-    """Placed patches in a step."""
+    """Number of placed patches per step."""
     seed: int = 0
     """Seed of all random draws."""
     device: str = "cpu"
@@ -51,7 +51,7 @@ class PatchFit:
 
 @dataclass(frozen=True, kw_only=True)
 class PatchUse:
-    """All that `advbench patch eval` and `apply` are asked for."""
+    """Options of `advbench patch eval` and `apply`."""
 
     patch: Path
     """File of the patch."""
@@ -60,19 +60,19 @@ class PatchUse:
     data: ChosenImages | None = None
     """Images of a data set, in place of such paths."""
     model: str | None = None
-    """A name of `advbench models`; None: the one it was made for."""
+    """A name of `advbench models`; None: the model it was made for."""
     weights: Path | None = None
     """A file with the model's weights."""
     about: Description = NOTHING
     """What is said of a model of the user's own that its file or function does not."""
     goal: GoalSpec | None = None
-    """Goal, which says what counts as fooled; None: the goal of the fit."""
+    """Goal, which defines what counts as fooled; None: the goal of the fit."""
     places: int | None = None
-    """Random places on each picture; None: one, or many where there is one picture."""
+    """Number of random places on each picture; None: one, or many if there is a single picture."""
     seed: int = 0
     """Seed of the places."""
     batch_size: int = 32
-    """Number of pictures in a pass."""
+    """Number of pictures per pass."""
     device: str = "cpu"
     """Device to compute on."""
     out: Path | None = field(default=None)

@@ -1,4 +1,4 @@
-"""Make a patch for a folder of pictures, or for one: behind `advbench patch fit`."""
+"""Makes a patch for a folder of pictures, or for a single one: the implementation of `advbench patch fit`."""
 
 import json
 from dataclasses import replace
@@ -24,16 +24,16 @@ from attacks import Placing, Sticker, UniversalPatch
 from attacks.standins.fast import fast
 
 FILE, CARD = "patch.png", "card.json"
-"""Names of the files of a patch: its picture, which is all that is needed, and its card to be read."""
+"""File names of a patch: its picture, which is all that is needed, and its card as a readable file."""
 
 
 def fit_patch(config: PatchFit, progress: Progress = lambda *_: None) -> PatchMeasured:
-    """Make a patch, and measure it on the pictures held out; of one picture, at other places of the same.
+    """Make a patch, and measure it on the held-out pictures; for a single picture, at other places on it.
 
-    The folder receives `patch.png`, which can be printed and has its card in it, `card.json` and `panel.png`.
+    The folder receives `patch.png`, which can be printed and contains its card, `card.json` and `panel.png`.
 
     Raises:
-        UserError: No pictures; a goal that the model cannot have; a patch larger than the model's input.
+        UserError: No pictures; a goal that does not suit the model; a patch larger than the model's input.
     """
     found, dataset = choose(config.paths, config.data, config.seed)
     paths = enough(found.pictures, found.problems, least=1)
@@ -73,7 +73,7 @@ def _fit(config: PatchFit, model: Classifier, fitted: PictureStream, placing: Pl
     try:
         return attack.fit(fast(model, first[0][:4]), fitted, on_step=on_step, seed=config.seed)
     except ValueError as error:
-        raise UserError(f"no patch can be made of these pictures: {error}") from None
+        raise UserError(f"no patch can be made from these pictures: {error}") from None
 
 
 _DECIDING = ("model", "share", "shape", "rotation", "min_scale", "steps", "held_out", "batch_size", "seed")

@@ -1,4 +1,4 @@
-"""Measure and apply patches: behind `advbench patch eval` and `apply`."""
+"""Measures and applies patches: the implementation of `advbench patch eval` and `apply`."""
 
 from functools import partial
 from pathlib import Path
@@ -35,7 +35,7 @@ PANEL = "panel.png"
 """Name of the figure in the folder of the results."""
 _EXAMPLES = 4
 _SEEN, _NOISE = 1, 2
-"""Numbers of the seeds that places of a measurement and colours of the patch beside it are drawn with."""
+"""Numbers of the seeds for the places of a measurement and for the colours of the random patch."""
 
 
 class PatchMeasured(NamedTuple):
@@ -46,7 +46,7 @@ class PatchMeasured(NamedTuple):
     counts: FoolingCounts
     """Counts over all places on all pictures."""
     noise: FoolingCounts
-    """The same of a patch of random colours at the same places."""
+    """Counts for a patch of random colours at the same places."""
     pictures: int
     """Number of pictures."""
     classes: tuple[tuple[str, int], ...]
@@ -57,13 +57,13 @@ class PatchMeasured(NamedTuple):
     """Folder of the files."""
 
     def met(self, counts: FoolingCounts) -> Proportion:
-        """How often the goal is met, of those that it says something about; its interval is that of pictures.
+        """Share of places where the goal is met, among those where it has a meaning, with an interval over pictures.
 
-        Places on one picture are no independent pictures: with several places on each, the interval is that of as many
-        pictures with the same share. On one picture it is that of its places.
+        Places on one picture are not independent: with several places on each, the interval is that for the number of
+        pictures with the same share. For a single picture, the interval is over its places.
 
         Args:
-            counts: Counts of the patch, or of the one beside it.
+            counts: Counts of the patch, or of the random-colour one.
         """
         some = counts.images - counts.pointless
         if self.pictures in (1, counts.images) or not some:
@@ -87,11 +87,11 @@ class PatchMeasured(NamedTuple):
 
 
 def measure_patch(config: PatchUse, progress: Progress = lambda *_: None) -> PatchMeasured:
-    """Measure how often a patch at random places fools a model on pictures, and draw some.
+    """Measure how often a patch at random places fools a model on pictures, and draw some of them.
 
     Raises:
-        UserError: No pictures, or none that can be read; a file that is no patch; a model that it does not fit, or with
-            other weights than the one it was made for, unless it is named.
+        UserError: No pictures, or no readable ones; a file that is not a patch; a model that it does not fit, or one
+            with other weights than the model it was made for, unless that is named.
     """
     sticker = read_patch(config.patch)
     found, dataset = choose(config.paths, config.data, seed=0)
@@ -117,10 +117,10 @@ def measure_patch(config: PatchUse, progress: Progress = lambda *_: None) -> Pat
 
 
 def apply_patch(config: PatchUse, progress: Progress = lambda *_: None) -> list[PictureResult]:
-    """Put a patch into pictures at a random place, and write the results, as `advbench attack` does.
+    """Put a patch into pictures at a random place, and write the results like `advbench attack`.
 
     Raises:
-        UserError: As :func:`measure_patch` does.
+        UserError: As for :func:`measure_patch`.
     """
     sticker = read_patch(config.patch)
     attack = AttackConfig(
@@ -157,20 +157,21 @@ def read_patch(path: Path) -> Sticker:
         raise UserError(f"cannot read {path}: {error.strerror or error}", hint="check the spelling") from None
     except ValueError as error:
         hint = "make one: advbench patch fit FOLDER; a printed or edited one no longer has its card"
-        raise UserError(f"{path} is no patch: {error}", hint=hint) from None
+        raise UserError(f"{path} is not a patch: {error}", hint=hint) from None
 
 
 def check_patch(sticker: Sticker, model: Classifier, config: PatchUse) -> None:
     """Check that a patch can be put into a model's images.
 
     Raises:
-        UserError: It was made for other weights, and the model was not named; it has other colours; there is no room.
+        UserError: It was made for other weights, and the model was not named; its colour channels differ; or it does
+            not fit into the images.
     """
     made_for = sticker.card.get("weights")
     if made_for and config.model is None and made_for != model_digest(model):
         raise UserError(
             f"{config.patch} was made for {sticker.card.get('model')}, and {model.name} has other weights",
-            hint=f"--model {model.name} measures it on that one knowingly",
+            hint=f"--model {model.name} measures it on that model anyway",
         )
     hint = "make one for this model with `advbench patch fit`"
     check_channels(config.patch, len(sticker.content), model, hint=hint)
@@ -181,7 +182,7 @@ def check_room(placing: Placing, model: Classifier) -> None:
     """Check that a model's images have room for a patch.
 
     Raises:
-        UserError: They have not.
+        UserError: They do not.
     """
     if model.input_size is None:
         return
@@ -197,18 +198,18 @@ def check_room(placing: Placing, model: Classifier) -> None:
 def measured_on(
     model: Classifier, sticker: Sticker, stream: PictureStream, goal: GoalSpec, *, places: int, seed: int
 ) -> PatchMeasured:
-    """How often a patch at random places fools a model on pictures.
+    """Count how often a patch at random places fools a model on pictures.
 
     Args:
-        model: Classifier that looks at them.
-        sticker: Patch that is put into them.
+        model: Classifier that is tested.
+        sticker: Patch that is put into the pictures.
         stream: Pictures in batches.
         goal: What counts as fooled.
-        places: Random places on each picture.
-        seed: Seed of the places, none of which a fit with the same seed has seen.
+        places: Number of random places on each picture.
+        seed: Seed of the places, which differ from those of a fit with the same seed.
 
     Raises:
-        UserError: None of them can be read, or they have no room for it.
+        UserError: None of them can be read, or the patch does not fit into them.
     """
     make_goal, drawn = goal_maker(goal, model), derive(seed, _SEEN)
 
@@ -233,9 +234,9 @@ def _random_colours(sticker: Sticker, seed: int) -> Sticker:
 
 
 def draw_panel(model: Classifier, x: Tensor, measured: PatchMeasured, *, seed: int) -> bytes:
-    """Draw a patch and what it does to some images (n, C, H, W), at places of the measurement; gives a PNG file.
+    """Draw a patch and its effect on some images (n, C, H, W), at places of the measurement, as a PNG file.
 
-    Of one image, several places are shown.
+    For a single image, several places are shown.
     """
     sticker, drawn = measured.sticker, derive(seed, _SEEN)
     x = x[:_EXAMPLES]

@@ -1,4 +1,4 @@
-"""Pictures in batches, as a fit and a measurement of a change for many pictures need them."""
+"""Pictures in batches, for fitting and measuring universal perturbations and patches."""
 
 import random
 from pathlib import Path
@@ -15,7 +15,7 @@ from attacks import FoolingCounts
 
 
 class Fit(Protocol):
-    """What a fit says about its pictures."""
+    """Options of a fit that concern its pictures."""
 
     @property
     def held_out(self) -> float:
@@ -34,17 +34,17 @@ class Fit(Protocol):
 
 
 def enough(pictures: tuple[Path, ...], problems: tuple[PictureError, ...], least: int = 2) -> tuple[Path, ...]:
-    """The pictures.
+    """Return the pictures, if there are enough.
 
     Raises:
-        UserError: They are too few.
+        UserError: There are too few.
     """
     if not pictures:
         raise UserError("\n".join(str(problem) for problem in problems) or "no pictures were given")
     if len(pictures) < least:
         raise UserError(
-            f"a universal perturbation is fitted to {least} pictures at least, and only {len(pictures)} was given",
-            hint="some hundred are needed for one that fools on other pictures too",
+            f"a universal perturbation is fitted to at least {least} pictures, and only {len(pictures)} was given",
+            hint="some hundreds are needed for one that also fools the model on other pictures",
         )
     return pictures
 
@@ -58,7 +58,7 @@ def stream_of(
     seed: int | None = None,
     read: Read = read_picture,
 ) -> PictureStream:
-    """Pictures as a model takes them."""
+    """Stream of pictures, preprocessed for a model."""
     device = next(model.buffers()).device
 
     def prepared(path: Path) -> Tensor:
@@ -68,15 +68,15 @@ def stream_of(
 
 
 def split(model: Classifier, found: Choice, config: Fit) -> tuple[PictureStream, PictureStream]:
-    """The pictures to fit to, and those held out; one picture is both.
+    """Split the pictures into those to fit to and those held out; a single picture is both.
 
     Args:
-        model: Classifier that looks at them.
+        model: Classifier that processes them.
         found: All pictures that were given.
-        config: What is asked for.
+        config: Options of the fit.
     """
     order = sorted(found.pictures, key=lambda path: path.as_posix())
-    random.Random(config.seed).shuffle(order)  # noqa: S311 - no secret
+    random.Random(config.seed).shuffle(order)  # noqa: S311 - not for secrets
     count = max(1, round(config.held_out * len(order))) if len(order) > 1 else 0
     fitted, kept = tuple(order[count:]), tuple(order[:count] or order)
     return (
@@ -86,18 +86,18 @@ def split(model: Classifier, found: Choice, config: Fit) -> tuple[PictureStream,
 
 
 def known_labels(found: Choice) -> list[int] | None:
-    """The class of each picture, if the data set says it of all of them."""
+    """The class of each picture, if the data set gives it for all of them."""
     labels = [found.labels[path] for path in found.pictures if path in found.labels]
     return labels if len(labels) == len(found.pictures) else None
 
 
 def classes_after(model: Classifier, counts: FoolingCounts, stream: PictureStream) -> tuple[tuple[str, int], ...]:
-    """The most frequent classes of changed pictures, with their counts.
+    """The most frequent predicted classes of changed pictures, with their counts.
 
     Args:
-        model: Classifier that looked at them.
-        counts: What was counted.
-        stream: Pictures that were looked at.
+        model: Classifier that predicted them.
+        counts: Counts of the measurement.
+        stream: Pictures that were measured.
 
     Raises:
         UserError: None of them could be read.

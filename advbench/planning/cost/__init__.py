@@ -1,1 +1,1 @@
-"""What a unit of work costs, counted before it is run."""
+"""The cost of a unit of work, estimated before it is run."""

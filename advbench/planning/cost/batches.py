@@ -4,13 +4,13 @@ from advbench.planning.cost.footprint import MEMORY, PASS_SECONDS, SPEED, Footpr
 from advbench.planning.cost.passes import Passes
 
 TARGET_SECONDS = 20
-"""Expected time of a unit of work on one core of `SPEED`: the most that is lost when a run is killed."""
+"""Expected time of a unit of work on one core of `SPEED`, which bounds the work lost when a run is killed."""
 LONGER_SECONDS = 120
-"""Longest expected time of a unit of work, where smaller batches would cost more for each image."""
+"""Longest expected time of a unit of work, if smaller batches would cost more per image."""
 LARGEST_BATCH = 250
 """Largest number of images in one unit."""
 CLEAN_BATCH = 500
-"""Largest number of clean images that one unit predicts; it reads a few of them at a time."""
+"""Largest number of clean images that one unit predicts; it reads a few at a time."""
 
 
 def batch_size(size: Footprint, passes: Passes, least: int = 1) -> int:
@@ -19,7 +19,7 @@ def batch_size(size: Footprint, passes: Passes, least: int = 1) -> int:
     Args:
         size: Cost of one image.
         passes: Passes that the attack needs for each image.
-        least: Smallest batch that is efficient; it is taken if that needs at most `LONGER_SECONDS`.
+        least: Smallest batch that is efficient; used if it takes at most `LONGER_SECONDS`.
 
     Example:
         >>> size, passes = Footprint(flops=4e8, kept=50_000_000, weights=0), Passes(41, 40)

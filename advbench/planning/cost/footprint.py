@@ -1,4 +1,4 @@
-"""The cost of one image for a model, from counting operations instead of timing: the same on every machine."""
+"""The cost of one image for a model, from operation counts instead of timings: the same on every machine."""
 
 from typing import Any, NamedTuple
 
@@ -11,13 +11,13 @@ from advbench.models.classifier import Classifier
 from attacks.queries.derivatives import has_gradient
 
 SPEED = 2e10
-"""Floating-point operations a second, of one core of an ordinary machine on ordinary layers."""
+"""Floating-point operations per second of one core of an ordinary machine on ordinary layers."""
 PASS_SECONDS = 2e-5
-"""Overhead of a pass for each image, seconds, beside the model's operations."""
+"""Overhead of a pass per image, seconds, in addition to the model's operations."""
 MEMORY = 2**30
-"""Bytes that one batch may take."""
+"""Bytes that one batch may occupy."""
 COPIES = 12
-"""Number of tensors as large as the image that an attack and the judge hold at once, about."""
+"""Approximate number of image-sized tensors that an attack and the judge hold at once."""
 
 
 class Footprint(NamedTuple):
@@ -67,13 +67,13 @@ def footprint(model: Classifier, image: Tensor) -> Footprint:
 
 
 class _Operations(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Counts floating-point operations by torch's own formulas."""
+    """Counts floating-point operations with torch's own formulas."""
 
     total = 0.0
 
     def count(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Do an operation, and count it."""
-        from torch.utils.flop_counter import flop_registry  # imports triton where it is, which takes a while
+        """Run an operation and count it."""
+        from torch.utils.flop_counter import flop_registry  # imports triton if installed, which takes a while
 
         out = func(*args, **(kwargs or {}))
         if formula := flop_registry.get(func._overloadpacket):
@@ -81,5 +81,5 @@ class _Operations(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return out
 
 
-# Named so inside of the class, it would be wrapped, and torch's compiler imported for that: most of a plan's time.
+# Defined under this name inside the class, it would be wrapped by torch's compiler, whose import dominates planning.
 _Operations.__torch_dispatch__ = _Operations.count  # type: ignore[method-assign, assignment]

@@ -20,11 +20,11 @@ from attacks.speed.folding import EXACT, FORMS
 MANY = 5_000
 """Passes after which counting stops."""
 _FAR = 0.1
-"""Mean change of a value beyond which an image counts as a different one."""
+"""Mean change per value above which an image counts as a different one."""
 _MIDDLE = 25.0
 """Threshold of labels, between the model's logits."""
 UNTRIED = 100
-"""Number of passes of each kind assumed for an attack of a plugin."""
+"""Number of passes of each kind assumed for a plugin's attack."""
 
 
 class Passes(NamedTuple):
@@ -35,7 +35,7 @@ class Passes(NamedTuple):
     backwards: float
     """Number of backward passes."""
     form: str = FORMS[0]
-    """The most changed of :data:`attacks.speed.folding.FORMS` in which it takes gradients."""
+    """The most aggressive of :data:`attacks.speed.folding.FORMS` in which it computes gradients."""
 
     @property
     def total(self) -> float:
@@ -45,7 +45,7 @@ class Passes(NamedTuple):
 
 @cache
 def count_passes(attack: str, norm: str, params: str, goal: str) -> Passes:
-    """Count the passes of an attack on a tiny model that it cannot fool; those of a plugin's attack are guessed.
+    """Count the passes of an attack on a tiny model that it cannot fool; for a plugin's attack they are guessed.
 
     Args:
         attack: Registry name of the attack.
@@ -58,15 +58,15 @@ def count_passes(attack: str, norm: str, params: str, goal: str) -> Passes:
         Passes(forwards=8.0, backwards=7.0, form='bfloat16')
     """
     if not ATTACKS[attack].target.startswith("attacks."):
-        # Whoever hangs or kills its process does so in a unit of its own, not here.
+        # A plugin that hangs or kills its process does so in its own unit, not here.
         return Passes(UNTRIED, UNTRIED, FORMS[-1])
-    with suppress(UserError):  # whether it can be made shows itself when it is run
+    with suppress(UserError):  # errors in its parameters surface when it is run
         return passes_of(make_attack(attack, norm, json.loads(params)), goal)
     return Passes(1, 0)
 
 
 def passes_of(attack: Attack, goal: str, *, most: int = MANY) -> Passes:
-    """Count the passes of an attack on a tiny model that it cannot fool; without gradients also on one that it can.
+    """Count passes on a tiny model that the attack cannot fool; for gradient-free attacks, also on one that it can.
 
     Args:
         attack: Attack of either kind.
@@ -92,20 +92,20 @@ def passes_of(attack: Attack, goal: str, *, most: int = MANY) -> Passes:
     def counted(unmoved: _Unmoved) -> Passes:
         left = itertools.repeat(None, most)
         metered = Meter(unmoved, torch.zeros(1, dtype=torch.int64), lambda: next(left))
-        with suppress(Exception):  # it is counted as far as it gets; whether it works shows itself when it is run
+        with suppress(Exception):  # counted as far as it gets; failures surface when it is run
             attack(metered, x, goals.get(goal, Untargeted(torch.tensor([0]))), eps=eps)  # type: ignore[arg-type]
         return Passes(max(1.0, float(metered.forwards)), float(metered.backwards), unmoved.form)
 
     passes = counted(_Unmoved())
-    # What goes by labels alone has hardly begun before it has found an image, however far, that fools the model.
+    # A decision-based attack only gets going once it has found an image, however far away, that fools the model.
     return passes if passes.backwards or passes.forwards >= most else max(passes, counted(_Unmoved(near=x)))
 
 
 class _Unmoved:
-    """A model whose prediction no perturbation changes; it notes which faster form it was asked for.
+    """A model whose prediction no perturbation changes; it records which faster form was requested.
 
     Args:
-        near: Images like this one get that prediction, all others the opposite; None: all get it.
+        near: Images close to this one get the prediction, all others the opposite; None: all get it.
     """
 
     form = FORMS[0]

@@ -1,4 +1,4 @@
-"""Universal perturbations that a run makes itself: what they are fitted to, and what that costs."""
+"""Universal perturbations that a run fits itself: the images they are fitted to, and the cost."""
 
 import json
 from collections.abc import Sequence
@@ -23,17 +23,17 @@ def takes_fit(attack: Any) -> TypeGuard[StoredUniversal]:
 def fitted_universal(
     attack: StoredUniversal, unit: Unit, resources: Resources, numbers: Sequence[int], shape: Sequence[int]
 ) -> StoredUniversal:
-    """The attack of a unit, fitted to images of its data set; once in each process, however many units there are.
+    """The attack of a unit, fitted to images of its data set; fitted once per process, for all units.
 
     Args:
-        attack: Attack that asks for a fit.
+        attack: Attack that needs a fit.
         unit: Unit of work, with the budget and the seed.
         resources: Models and images.
-        numbers: Numbers of the images to fit to, the same for every unit of the run.
-        shape: Shape (C, H, W) that they must have.
+        numbers: Numbers of the images to fit to, the same for all units of the run.
+        shape: Required shape of the images (C, H, W).
 
     Raises:
-        UserError: They are too few to fit to one half and attack the other.
+        UserError: There are too few images to fit to one half and attack the other.
     """
 
     def fit() -> StoredUniversal:
@@ -44,7 +44,7 @@ def fitted_universal(
                 raise ValueError("expected images to fit to, got none")
             return attack.fitted(model, images, eps=unit.eps, seed=unit.seed)
         except ValueError as error:
-            hint = "run it on more of them, or name a perturbation in a file"
+            hint = "use more images, or name a file with a perturbation"
             raise UserError(f"no universal perturbation can be fitted to {unit.dataset}: {error}", hint=hint) from None
 
     key = (unit.model, unit.dataset, tuple(shape), unit.params, unit.norm, unit.eps, unit.seed)
@@ -52,7 +52,7 @@ def fitted_universal(
 
 
 def passes_of_fit(params: str, count: int) -> float:
-    """Passes of the two fits, for each image that is attacked.
+    """Passes of the two fits, per attacked image.
 
     Args:
         params: Parameters of the attack, as JSON.

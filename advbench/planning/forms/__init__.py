@@ -1,1 +1,1 @@
-"""Forms of a network from which gradients come: the fastest on this machine, and those of surrogates."""
+"""Forms of a network for computing gradients: the fastest on this machine, and those of surrogates."""

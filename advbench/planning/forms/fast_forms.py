@@ -1,4 +1,4 @@
-"""The form of a network in which attacks take their gradients: measured once on a machine, chosen once for a run."""
+"""The form of a network in which attacks compute gradients: measured once per machine, chosen once per run."""
 
 import time
 from collections.abc import Iterable, Iterator
@@ -24,42 +24,42 @@ from attacks.speed.folding import EXACT, FORMS, milder
 from attacks.standins.fast import fastest, in_form, seconds, usable
 
 PLAIN = FORMS[0]
-"""Name of the form that is the network as it is."""
+"""Name of the unchanged network's form."""
 LEAST = 5e5
-"""Operations of a forward pass below which a network stays as it is: to try its forms would take too long for it."""
+"""Operations per forward pass below which a network stays unchanged: trying its forms would not pay off."""
 TRIED_SECONDS = 0.25
-"""Expected time of one gradient of the images on which the forms are tried, on one core of `SPEED`."""
+"""Expected time of one gradient for the images on which the forms are tried, on one core of `SPEED`."""
 MOST_TRIED = 32
 """Largest number of images on which the forms are tried."""
 WORTHWHILE_BATCH = 1.05
-"""Least factor by which doubling a batch must speed up each image for it to be doubled."""
+"""Smallest speed-up per image for which the batch size is doubled."""
 BRIEF = 0.005
-"""Seconds of a gradient of one image below which a network that nothing is known of stays as it is: what its form saves
-in an attack on some photographs is no more than it takes to make it."""
+"""Seconds per gradient of one image below which an unmeasured network stays unchanged: in an attack on a few
+photographs, a form would save no more time than it takes to make."""
 FIRST_PASSES = 100
-"""Number of passes within which an attack asks for a faster form, if it ever does."""
+"""Number of passes within which an attack requests a faster form, if it ever does."""
 
 
 class Choice(NamedTuple):
-    """How a network is attacked."""
+    """The form and batch size with which a network is attacked."""
 
     form: str
     """Name of the form, one of :data:`attacks.speed.folding.FORMS`."""
     batch: int = 1
-    """Batch size beyond which an image costs no less."""
+    """Batch size above which the cost per image no longer falls."""
 
 
 AS_IT_IS = Choice(PLAIN)
-"""The network as it is, in batches of any size."""
+"""The unchanged network, in batches of any size."""
 
 
 def choose_form(model: Classifier, images: Tensor, size: Footprint) -> Choice:
-    """The form in which gradients of a network are fastest here, as :func:`attacks.fast` finds it.
+    """The form in which a network's gradients are fastest here, as found by :func:`attacks.fast`.
 
     Args:
         model: Classifier to be attacked.
-        images: Some images (N, C, H, W) of those to be attacked, on the model's device; a form has to say of them what
-            the network says.
+        images: Some of the images to be attacked (N, C, H, W), on the model's device; a form must give the network's
+            predictions for them.
         size: Cost of one image.
 
     Example:
@@ -74,15 +74,15 @@ def choose_form(model: Classifier, images: Tensor, size: Footprint) -> Choice:
 
 
 def calibrated(model: Classifier, images: Tensor, size: Footprint) -> Calibration:
-    """How fast each form of a network is here, as it was measured before, or is measured now.
+    """Measure how fast each form of a network is here, or return an earlier measurement.
 
-    A form that was found before is compared with the network again, and all are measured anew if it says something
-    else now. What is measured while threads get in each other's way is not kept, nor is that of a network whose code
-    cannot be told from another's.
+    A form that was chosen before is compared with the network again; if its predictions differ now, all forms are
+    measured again. Measurements are not cached if threads compete for cores, or if the network's code cannot be
+    identified.
 
     Args:
         model: Classifier to be attacked.
-        images: Some images (N, C, H, W) of those to be attacked.
+        images: Some of the images to be attacked (N, C, H, W).
         size: Cost of one image.
     """
     program = program_digest(model)
@@ -96,15 +96,15 @@ def calibrated(model: Classifier, images: Tensor, size: Footprint) -> Calibratio
 
 
 def fastest_here(model: Classifier, images: Tensor, most: str) -> Fast:
-    """The network in the form in which its gradients are fastest here, made and compared once.
+    """The network in the form in which its gradients are fastest here, built and checked once.
 
-    Where it was not measured before and no more than a form of float32 is wanted, only that one is tried: to measure
-    all of them, and batches, takes as long as half of an attack on one photograph.
+    If it has not been measured before and only a float32 form is wanted, just that one is tried: measuring all forms
+    and batch sizes takes half as long as an attack on one photograph.
 
     Args:
         model: Classifier to be attacked.
-        images: Some images (N, C, H, W) of those to be attacked, on the model's device.
-        most: The most changed form that is wanted.
+        images: Some of the images to be attacked (N, C, H, W), on the model's device.
+        most: The most aggressive form allowed.
 
     Example:
         >>> fastest_here(Classifier(torch.nn.Flatten(), num_classes=12), torch.zeros(1, 3, 2, 2), "bfloat16").form
@@ -123,7 +123,7 @@ def fastest_here(model: Classifier, images: Tensor, most: str) -> Fast:
 
 
 def _if_faster(model: Classifier, images: Tensor, form: str) -> Fast:
-    """The network in a form, or as it is where that takes as long or is brief enough."""
+    """The network in a form, or unchanged if the form is no faster or the network is fast enough."""
     plain = in_form(model, PLAIN, images)
     if not has_gradient(model, images[:1]) or (taken := seconds(plain, images[:1])) < BRIEF:
         return plain
@@ -149,13 +149,13 @@ def _measured(model: Classifier, images: Tensor, size: Footprint, setting: Setti
     forms = {each.form: each for each in usable(model, images)}
     taken = {form: seconds(each, tried) / count for form, each in forms.items()}
     form = fastest(taken)
-    # Where images are cheap, units hold many of them anyway.
+    # If images are cheap, units contain many of them anyway.
     batch = _least_batch(forms[form], image, MEMORY // max(1, size.kept)) if count < MOST_TRIED else 1
     return Calibration(setting=setting, model=model.name, form=form, batch=batch, seconds=taken)
 
 
 def _least_batch(model: Fast, image: Tensor, most: int) -> int:
-    """Batch size beyond which an image costs no less; at most `MOST_TRIED`, and as many as memory allows."""
+    """Batch size above which the cost per image no longer falls; at most `MOST_TRIED`, and as memory allows."""
     count, taken = 1, seconds(model, image.unsqueeze(0))
     while 2 * count <= min(most, MOST_TRIED):
         more = seconds(model, image.expand(2 * count, *image.shape).contiguous()) / (2 * count)
@@ -166,9 +166,9 @@ def _least_batch(model: Fast, image: Tensor, most: int) -> int:
 
 
 def crowded() -> bool:
-    """Whether torch's threads get in each other's way here: several take longer than one.
+    """Whether torch's threads compete with others here, so that several take longer than one.
 
-    So they do where other programs want the same cores.
+    This happens when other programs use the same cores.
     """
     threads, x = torch.get_num_threads(), torch.rand(384, 384)
 
@@ -188,11 +188,11 @@ def crowded() -> bool:
 
 
 def roughest_form(name: str, attack: Attack, goal: str) -> str:
-    """The most changed of the forms of a network in which an attack takes gradients, where there is one.
+    """The most aggressive network form in which an attack computes gradients, if it exists.
 
     Args:
         name: Registry name of the attack.
-        attack: The attack, which is run on a tiny model.
+        attack: The attack, run on a tiny model.
         goal: Kind of a goal that it takes.
 
     Example:
@@ -207,7 +207,7 @@ def roughest_form(name: str, attack: Attack, goal: str) -> str:
 
 
 def try_models(names: Iterable[str]) -> Iterator[str]:
-    """How each of some models of the table is attacked here, and why, in words.
+    """Describe how each of some catalogue models is attacked here, and why.
 
     Args:
         names: Registry names of the models.

@@ -1,4 +1,4 @@
-"""Cache of the times measured for the forms of networks on this machine. No torch."""
+"""Cache of the times measured for the forms of networks on this machine. Does not import torch."""
 
 from collections.abc import Iterator
 from contextlib import suppress
@@ -14,18 +14,18 @@ from advbench.records.unit import digest
 
 
 class Setting(BaseModel):
-    """The setting of a measurement: everything that the times depend on."""
+    """Setting of a measurement: everything that the times depend on."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     weights: str
     """Digest of the classifier's weights and settings."""
     program: str
-    """Digest of its code; the same weights may belong to another network tomorrow."""
+    """Digest of its code; another network may later have the same weights."""
     image: tuple[int, ...]
     """Shape of an image (C, H, W)."""
     device: str
-    """Name of the processor or of the graphics card that computes."""
+    """Name of the processor or graphics card."""
     threads: int
     """Number of torch's threads."""
     versions: str
@@ -36,7 +36,7 @@ Seconds = dict[str, Annotated[float, Field(gt=0)]]
 
 
 class Calibration(BaseModel):
-    """How long one gradient of one image takes in each form of a network that gives its answers.
+    """Time of one gradient per image for each form of a network that gives its predictions.
 
     Example:
         >>> setting = Setting(
@@ -56,12 +56,12 @@ class Calibration(BaseModel):
     form: str
     """Name of the form to be used."""
     batch: Annotated[int, Field(ge=1)]
-    """Batch size beyond which an image costs no less."""
+    """Batch size above which the cost per image no longer falls."""
     seconds: Seconds
     """Form -> seconds of one gradient of one image."""
 
     def describe(self) -> str:
-        """In words, for people."""
+        """Human-readable summary."""
         shape, threads = " x ".join(map(str, self.setting.image)), self.setting.threads
         where = f"{self.model}, {shape}, {threads} thread{'' if threads == 1 else 's'}"
         if self.form != "plain":
@@ -75,7 +75,7 @@ def calibrations_folder() -> Path:
 
 
 def recall(setting: Setting) -> Calibration | None:
-    """The measurement made before, if any; a damaged file is set aside, and an unreadable one counts as missing."""
+    """Return the earlier measurement, if any; a damaged file is set aside, and an unreadable one counts as missing."""
     path = _path(setting)
     found = _read(path)
     if found is None or found.setting != setting:
@@ -86,7 +86,7 @@ def recall(setting: Setting) -> Calibration | None:
 
 
 def keep(calibration: Calibration) -> None:
-    """Store a measurement; a cache that cannot be written is ignored."""
+    """Store a measurement; failures to write the cache are ignored."""
     with suppress(UserError):
         write_atomic(_path(calibration.setting), calibration.model_dump_json(indent=1).encode())
 

@@ -1,4 +1,4 @@
-"""What attacks are made on in place of the model that is judged: loaded, checked, and fitted to the model's images."""
+"""Surrogates: models attacked instead of the judged one, loaded, checked, and adapted to the judged model's images."""
 
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
@@ -23,28 +23,28 @@ from attacks import Model, ensemble
 
 
 class StandIn(NamedTuple):
-    """A surrogate for one model on one data set, as units are planned with it."""
+    """A surrogate for one model on one data set, as used in planning."""
 
     size: Footprint
-    """Cost of one image, all members together."""
+    """Cost of one image, summed over all members."""
     choice: Choice
     """Form in which its gradients are fastest here."""
     digest: str
-    """Digest of its members and of how they are averaged."""
+    """Digest of its members and of the way they are averaged."""
 
 
 def surrogate_model(resources: Resources, spec: SurrogateSpec, model: str, dataset: str, form: str, x: Tensor) -> Model:
-    """A surrogate that answers for the images of a model.
+    """A surrogate that takes the images of the judged model.
 
-    Images of another size than its own are resized within it, so that perturbations are those of the model's images.
+    If its input size differs, images are resized inside it, so that perturbations apply to the model's images.
 
     Args:
         resources: Models of the suite.
-        spec: Surrogate, as the suite has it.
+        spec: Surrogate, as specified in the suite.
         model: Label of the model that is judged.
         dataset: Label of the data set.
-        form: Form of its members from which gradients may come.
-        x: Images (N, C, H, W) of the model, on which the form is tried.
+        form: Form of its members for computing gradients.
+        x: Images of the model (N, C, H, W), on which the form is tried.
     """
     members = []
     for each in spec.models:
@@ -62,21 +62,21 @@ def stand_ins(
     images: Tensor,
     forms: Mapping[str, Choice],
 ) -> tuple[dict[str | None, StandIn], dict[str, Choice]]:
-    """The surrogates that attacks of a model are made on, checked, and the forms of their members.
+    """The checked surrogates for the attacks on a model, and the forms of their members.
 
     Args:
         suite: Suite to run.
-        resources: Models of the suite, loaded when they are needed.
+        resources: Models of the suite, loaded on demand.
         cells: Attacks of the model on the data set.
         where: Labels of model and data set.
         images: Some of its images (N, C, H, W), on the device.
-        forms: Forms from the identity of an earlier plan, to be kept; all others are chosen for this machine.
+        forms: Forms to keep, from the identity of an earlier plan; all others are chosen for this machine.
 
     Returns:
         Label -> surrogate, and name of each surrogate here -> form of its members.
 
     Raises:
-        UserError: A surrogate has other classes than the model, or cannot take its images.
+        UserError: A surrogate has different classes than the model, or cannot process its images.
     """
     found, chosen = dict[str | None, StandIn](), dict[str, Choice]()
     labels = dict.fromkeys(cell.surrogate for cell in cells)
@@ -102,11 +102,11 @@ def stand_ins(
 
 
 def _member(resources: Resources, spec: SurrogateSpec, label: str, where: tuple[str, str], image: Tensor) -> Classifier:
-    """A member of a surrogate, once it is known to have the classes of the model and to take its images."""
+    """A member of a surrogate, after checking that it has the model's classes and accepts its images."""
     model, dataset = where
     judged, net = resources.judged(model, dataset), resources.judged(label, dataset)
     told = f"surrogate {spec.label!r} does not fit the model {model!r} on {dataset}"
-    hint = "name a surrogate that is for the same data, or leave that model or data set out"
+    hint = "use a surrogate for the same data, or remove that model or data set"
     if net.several or judged.several:
         raise UserError(f"{told}: {label if net.several else model} has several labels for each image", hint=hint)
     names = {each.label: each.name for each in resources.suite.every_model}
@@ -131,7 +131,7 @@ def _sides(x: Tensor) -> tuple[int, int]:
 
 
 def _shown(x: Tensor, sides: tuple[int, int]) -> Tensor:
-    """Images as a member is given them."""
+    """Images as passed to a member."""
     if sides == _sides(x):
         return x
     with torch.no_grad():

@@ -1,1 +1,1 @@
-"""What decides the results of a run, each part named by a digest."""
+"""Everything that decides the results of a run, each part identified by a digest."""

@@ -1,4 +1,4 @@
-"""Which code decides the results of a run: what a unit of work executes, and all that this imports. No torch."""
+"""The code that decides the results of a run: everything a unit executes or imports. Does not import torch."""
 
 import hashlib
 import re
@@ -17,13 +17,13 @@ ROOTS = (
     ),
     *("advbench.execution.tasks", "advbench.execution.worker"),
 )
-"""Modules to begin with, and packages with everything below them, since tables name their contents as text."""
+"""Root modules, and packages with everything below them, since registries name their entries as text."""
 HARMLESS = {
     "advbench": "hands out what other modules have",
 }
-"""Modules that decide nothing though they are imported -> why; their imports are not followed either."""
+"""Imported modules that have no influence on results -> why; their imports are not followed either."""
 DATA = ("advbench/catalog/attack_facts.json",)
-"""Patterns of files read as tables. Weights, images and labels are not among them: each has its own digest."""
+"""Patterns of files read as tables. Weights, images and labels are not included: they have their own digests."""
 
 _IMPORT = re.compile(
     r"^[ \t]*(?:from[ \t]+([\w.]+)[ \t]+import[ \t]+(\([^)]*\)|[^\n]*)|import[ \t]+([^\n]*))", re.MULTILINE
@@ -32,7 +32,7 @@ _IMPORT = re.compile(
 
 @cache
 def code_digest() -> str:
-    """Digest of the sources that decide results.
+    """Digest of the source files that decide results.
 
     Example:
         >>> len(code_digest())
@@ -48,16 +48,16 @@ def code_digest() -> str:
 
 
 def deciding_modules(root: Path) -> dict[str, Path]:
-    """The modules that decide results: closed under imports, those inside functions included.
+    """The modules that decide results: closed under imports, including those inside functions.
 
     Args:
-        root: The folder that holds the packages `advbench` and `attacks`.
+        root: The folder with the packages `advbench` and `attacks`.
 
     Returns:
         Dotted name -> file.
 
     Raises:
-        ValueError: A root, or a module that is declared harmless, does not exist (any more).
+        ValueError: A root module, or a module that is declared harmless, does not exist (any more).
 
     Example:
         >>> found = deciding_modules(Path(__file__).parents[3])
@@ -85,7 +85,7 @@ def _name(path: Path) -> str:
 
 
 def _imported(source: str) -> Iterator[str]:
-    """What a source imports anywhere, modules and names in them. Parsing would take longer than hashing."""
+    """Modules and names that a source imports anywhere. Uses a regex, as parsing would take longer than hashing."""
     for module, names, modules in _IMPORT.findall(source):
         if module:
             yield module

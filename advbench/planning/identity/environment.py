@@ -1,4 +1,4 @@
-"""Where a run took place: versions, machine, commit. Recorded, but not part of its identity. No torch."""
+"""Where a run took place: versions, machine, commit. Recorded, but not part of its identity. Does not import torch."""
 
 import importlib.metadata
 import os
@@ -12,11 +12,11 @@ PACKAGES = (
     *("torch", "torchvision", "foolbox", "numpy", "pandas", "pyarrow", "scipy", "pillow", "safetensors", "pydantic"),
     *("efficientnet-lite-pytorch", "numba", "captum"),
 )
-"""Packages whose versions are recorded, where they are installed."""
+"""Packages whose versions are recorded, if installed."""
 
 
 def environment() -> dict[str, Any]:
-    """Python, machine and commit, as far as they are known.
+    """Python, machine and commit, as far as known.
 
     Example:
         >>> environment()["python"].count(".")
@@ -44,7 +44,7 @@ def versions() -> dict[str, str]:
 
 
 def processor() -> str:
-    """Name of the processor; empty if it is unknown."""
+    """Name of the processor; empty if unknown."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
@@ -53,10 +53,10 @@ def processor() -> str:
 
 
 def _commit() -> str:
-    """The commit of the current folder, with a plus where something is not committed; empty outside of git."""
+    """Commit of the current folder, with a plus if there are uncommitted changes; empty outside of git."""
     command = ("git", "describe", "--always", "--dirty=+", "--abbrev=40", "--match=")
     try:
-        said = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)  # noqa: S603 - nothing of it is given by anybody
+        said = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)  # noqa: S603 - no user input in it
     except (OSError, subprocess.SubprocessError):
         return ""
     return said.stdout.strip()

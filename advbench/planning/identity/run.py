@@ -1,4 +1,4 @@
-"""The identity of a run beside its suite: the code, the libraries, the weights."""
+"""The identity of a run besides its suite: code, libraries and weights."""
 
 import hashlib
 import importlib.metadata
@@ -17,7 +17,7 @@ from advbench.models.classifier import Classifier
 from advbench.planning.identity.code import code_digest
 
 LIBRARIES = ("torch", "torchvision", "foolbox", "numpy", "pillow")
-"""Packages whose version may change a result."""
+"""Packages whose version may affect results."""
 
 
 @cache
@@ -27,7 +27,7 @@ def library_versions() -> dict[str, str]:
 
 
 def surroundings(device: str) -> dict[str, Any]:
-    """The part of the identity that is the same for all units of a run.
+    """Return the part of the identity that is the same for all units of a run.
 
     Args:
         device: Device on which the run computes.
@@ -39,7 +39,7 @@ def surroundings(device: str) -> dict[str, Any]:
 
 
 def model_digest(model: Classifier) -> str:
-    """Digest of the weights, normalisation and number of classes of a classifier and its twin, wherever they came from.
+    """Digest of the weights, normalisation and number of classes of a classifier and its twin, whatever their source.
 
     Example:
         >>> from torch import nn
@@ -60,7 +60,7 @@ def model_digest(model: Classifier) -> str:
 
 
 def _entry(value: Any) -> Iterator[tuple[str, bytes]]:
-    """The contents of an entry of a state dict, in words and in bytes."""
+    """Yield the contents of a state dict entry, as a description and bytes."""
     if isinstance(value, tuple | list):  # a quantised layer keeps weight and bias together
         for each in value:
             yield from _entry(each)
@@ -70,7 +70,7 @@ def _entry(value: Any) -> Iterator[tuple[str, bytes]]:
         text = f"{value.dtype} {tuple(value.shape)}"
         if value.is_quantized:
             text, value = f"{text} {_scales(value)}", value.int_repr()
-        # As bytes: numpy does not know all of torch's types.
+        # As bytes: numpy does not support all of torch's types.
         plain = value.detach().cpu().contiguous().flatten()
         yield text, plain.view(torch.uint8).numpy().tobytes()
 
@@ -116,7 +116,7 @@ def _differences(key: str, old: Any, new: Any) -> Iterator[str]:
     elif old != new:
         before, after = _text(old), _text(new)
         same = next((i for i, (a, b) in enumerate(zip(before, after, strict=False)) if a != b), 0)
-        start = max(0, same - 20) if same > 40 else 0  # what both begin with tells nothing
+        start = max(0, same - 20) if same > 40 else 0  # the common beginning is uninformative
         yield f"{key}: {_short(before, start)} -> {_short(after, start)}"
 
 

@@ -1,1 +1,1 @@
-"""Units of work: how attacks, checks and proofs are cut into them."""
+"""Units of work: how attacks, checks and proofs are divided."""

@@ -1,4 +1,4 @@
-"""Units of work of some seconds each, every one named by a digest of all that decides its result."""
+"""Units of work of a few seconds each, named by a digest of everything that decides their results."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -20,7 +20,7 @@ from advbench.records.unit import Task, Unit, digest
 from attacks.speed.folding import milder
 
 PROVED, PROOF_SECONDS = 8, 600
-"""Most images of a unit that proves, and most seconds that all of them may take together."""
+"""Largest number of images in a proof unit, and most seconds that all of them may take together."""
 
 
 class Pair(NamedTuple):
@@ -33,9 +33,9 @@ class Pair(NamedTuple):
     numbers: tuple[int, ...]
     """Numbers of the images in the data set."""
     ids: tuple[str, ...]
-    """Their ids, in the same order."""
+    """Ids of these images, in the same order."""
     key: dict[str, Any]
-    """What decides the results of all units alike."""
+    """Values that decide the results of all units alike."""
     seed: int
     """Seed of the suite."""
 
@@ -50,21 +50,21 @@ class Pair(NamedTuple):
         look: int = 0,
         **more: str,
     ) -> Unit:
-        """The unit for some of the images.
+        """Create the unit for some of the images.
 
         Args:
             task: Kind of work.
             rows: Rows of the images.
             cell: Attack or proof, if any.
-            form: Form of the network from which gradients may come.
+            form: Form of the network for computing gradients.
             passes: Expected passes for each image.
-            look: Number of the look at a growing part of the images to which it belongs; 0: there is none.
-            **more: Digests of what else decides its result; an empty one is of nothing.
+            look: Number of the look that it belongs to, in a run that stops once it is decided; 0: none.
+            **more: Digests of anything else that decides its result; empty ones are ignored.
         """
         fields: dict[str, Any] = {"task": task, "model": self.model, "dataset": self.dataset, "form": form}
         fields |= {"samples": [self.numbers[row] for row in rows], "sample_ids": [self.ids[row] for row in rows]}
         fields |= {} if cell is None else cell._asdict()
-        # Draws belong to the image, so that the seed does not depend on the batch, nor on the budget.
+        # Random draws belong to the image, so the seed depends neither on the batch nor on the budget.
         drawn = [self.seed, *((cell.attack, cell.params, cell.goal, cell.norm) if cell else (task,))]
         fields["seed"] = int(short_digest(*drawn)[:8], 16)
         labels = self.key["labels"]
@@ -78,7 +78,7 @@ class Pair(NamedTuple):
 
 
 def check_units(suite: Suite, pair: Pair, cells: Sequence[PlannedAttack], *, twin: bool) -> Iterator[Unit]:
-    """The units of the trust checks: of the model, and of attacks that are tried in other ways on a few images."""
+    """The units of the trust checks: for the model, and for attacks that are tried in other ways on a few images."""
     rows = few(len(pair.numbers), CHECKED)
     labelled = pair.key["labels"] is not None
     yield pair.unit("checks", rows, passes=passes_of_checks(len(rows), labelled=labelled, twin=twin))
@@ -88,7 +88,7 @@ def check_units(suite: Suite, pair: Pair, cells: Sequence[PlannedAttack], *, twi
 
 
 def runs(count: int, most: int) -> Iterator[range]:
-    """The numbers below a count, in runs of at most this many and nearly equal lengths."""
+    """Split the numbers below a count into runs of nearly equal lengths, at most this long."""
     parts = -(-count // most)
     edges = [round(i * count / parts) for i in range(parts + 1)]
     return map(range, edges, edges[1:])
@@ -97,7 +97,7 @@ def runs(count: int, most: int) -> Iterator[range]:
 def attack_units(
     pair: Pair, cell: PlannedAttack, size: Footprint, made_on: StandIn, *, in_parts: bool
 ) -> Iterator[Unit]:
-    """The units of an attack; passes of a surrogate are counted in as many of the model as take as long."""
+    """The units of an attack; passes of a surrogate are converted to passes of the model that take as long."""
     passes = cell.passes
     form = milder(made_on.choice.form, passes.form)
     slower = made_on.size.flops / size.flops if size.flops else 1.0
@@ -111,9 +111,9 @@ def attack_units(
 
 
 def proof_units(pair: Pair, cell: PlannedAttack, attacks: Sequence[Unit]) -> Iterator[Unit]:
-    """The units of a proof, so small that one keeps to its time even if every image takes all the seconds allowed.
+    """The units of a proof, small enough to stay within the time limit even if every image takes all its seconds.
 
-    What an attack fools is not proved, so that the attacks on the same threat decide its rows too.
+    Images that an attack fools are not proved, so the attacks on the same threat also decide the rows.
     """
     limits = json.loads(cell.params)
     after = short_digest(*(each.unit_id for each in attacks if (each.goal, each.norm) == (cell.goal, cell.norm)))

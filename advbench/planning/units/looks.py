@@ -1,4 +1,4 @@
-"""The order in which the last attack of a suite takes the images of a run that stops when it is decided."""
+"""The order in which a suite's last attack processes the images, in a run that stops once it is decided."""
 
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
@@ -7,28 +7,28 @@ from typing import NamedTuple
 from advbench.evaluation.recording import short_digest
 
 STEP = 32
-"""Fewest images by which a part grows from one look to the next."""
+"""Smallest number of images that are added from one look to the next."""
 GROWTH = 4
-"""A part grows by this fraction of itself, so that a decision comes at most that much late."""
+"""Fraction by which the images so far grow at each look, so a decision comes at most that much too late."""
 UNITS, FEWEST = 4, 16
-"""Largest number of units that share a look, for as many workers, and fewest images of such a unit."""
+"""Largest number of units per look, which that many workers can share, and smallest number of images in each."""
 QUARTER = 4
-"""Steps and units have this fraction of a full batch at least: on a small network a few images take as long as many."""
+"""Smallest fraction of a full batch in a step or unit: on a small network a few images take as long as many."""
 
 
 class Part(NamedTuple):
-    """Images of one unit of the last attack."""
+    """The images of one unit of the last attack."""
 
     look: int
-    """Number of the look, from 1, after which they are needed."""
+    """Number of the look that needs them, from 1."""
     rows: tuple[int, ...]
-    """Places of the images among those that are used."""
+    """Positions of the images among those that are used."""
 
 
 def parts(ids: Sequence[str], seed: int, most: int) -> Iterator[Part]:
-    """All images, in a random order, in units of growing size.
+    """Divide all images, in random order, into units of growing size.
 
-    Order and looks depend on the images, the seed and the size of a batch, never on the number of workers.
+    Order and looks depend on the images, the seed and the batch size, never on the number of workers.
 
     Args:
         ids: Ids of the images.

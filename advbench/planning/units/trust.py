@@ -1,4 +1,4 @@
-"""The units of the trust checks: of every model, and with `trust = "full"` of every attack too."""
+"""The units of the trust checks: for every model, and with `trust = "full"` for every attack too."""
 
 import json
 from collections.abc import Iterable
@@ -14,13 +14,13 @@ from advbench.planning.cells import NOISE, PlannedAttack
 from attacks import Attack
 
 CHECKED = 64
-"""Largest number of images of a data set that the trust checks look at."""
+"""Largest number of images of a data set used by the trust checks."""
 _STEPS = ("steps", "iterations", "max_iter", "rounds", "queries", "draws", MAX_PASSES)
-"""Parameters that say how long an attack searches."""
+"""Parameters that set the length of an attack's search."""
 
 
 def few(count: int, most: int) -> range:
-    """Rows of the images that the checks look at, evenly spread: the first ones may all be of one class.
+    """Rows of the images used by the checks, evenly spaced: the first ones may all be of one class.
 
     Example:
         >>> few(100, most=4)
@@ -30,10 +30,10 @@ def few(count: int, most: int) -> range:
 
 
 def passes_of_checks(count: int, *, labelled: bool, twin: bool) -> float:
-    """Most passes of the checks of a model, for each image.
+    """Most passes of the checks of a model, per image.
 
     Args:
-        count: Number of images that they look at.
+        count: Number of images that the checks use.
         labelled: Whether the images have labels.
         twin: Whether the model takes its gradients from a twin.
     """
@@ -42,7 +42,7 @@ def passes_of_checks(count: int, *, labelled: bool, twin: bool) -> float:
 
 
 def tried_further(suite: Suite, cells: Iterable[PlannedAttack]) -> list[PlannedAttack]:
-    """The attacks that are tried in other ways too: with full trust, those within an eps on the model itself."""
+    """The attacks that are also tried in other ways: with full trust, those within an eps on the model itself."""
     if suite.trust != "full":
         return []
     return [
@@ -54,7 +54,7 @@ def tried_further(suite: Suite, cells: Iterable[PlannedAttack]) -> list[PlannedA
 
 
 def passes_of_trial(cell: PlannedAttack, count: int) -> float:
-    """Most passes of the checks of an attack, for each image.
+    """Most passes of the checks of an attack, per image.
 
     Args:
         cell: Attack that is tried.
@@ -64,7 +64,7 @@ def passes_of_trial(cell: PlannedAttack, count: int) -> float:
 
 
 def longer(name: str, norm: str, params: str) -> Attack | None:
-    """An attack with twice as many steps; None if nothing says how many it takes.
+    """An attack with twice as many steps; None if it has no parameter for their number.
 
     Args:
         name: Registry name of the attack.
@@ -79,5 +79,5 @@ def longer(name: str, norm: str, params: str) -> Attack | None:
     doubled = {key: 2 * value for key in _STEPS if isinstance(value := known.get(key), int) and value}
     try:
         return make_attack(name, norm, known | doubled) if doubled else None
-    except UserError:  # it takes no more of them
+    except UserError:  # it does not allow that many
         return None

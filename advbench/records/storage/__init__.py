@@ -1,1 +1,1 @@
-"""How records are written: atomically, as Parquet, with a digest that shows any damage."""
+"""Storage of records: written atomically, as Parquet, with a digest that reveals any damage."""

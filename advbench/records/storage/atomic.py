@@ -1,4 +1,4 @@
-"""Atomic writes: a file is there whole or not at all. No torch."""
+"""Atomic writes: a file exists completely or not at all. Does not import torch."""
 
 import os
 import tempfile
@@ -13,17 +13,17 @@ _ELSEWHERE = "choose another folder with --out"
 
 
 def write_atomic(path: Path, content: bytes) -> Path:
-    """Write a file so that it is there whole or not at all, also after a crash or a power cut.
+    """Write a file so that it exists completely or not at all, even after a crash or a power cut.
 
     Args:
-        path: Where to write; missing folders are made. A device or a pipe is written to directly.
+        path: Path of the file; missing folders are created. Devices and pipes are written to directly.
         content: Bytes of the file.
 
     Returns:
         ``path``.
 
     Raises:
-        UserError: If it cannot be written: no permission, no space, a file in place of a folder.
+        UserError: If it cannot be written: no permission, no space, or a file where a folder is expected.
 
     Example:
         >>> import tempfile
@@ -33,7 +33,7 @@ def write_atomic(path: Path, content: bytes) -> Path:
     """
     temporary = path.parent / f".{path.name}.tmp-{uuid.uuid4().hex}"
     try:
-        if path.is_char_device() or path.is_fifo():  # a file must not take its place
+        if path.is_char_device() or path.is_fifo():  # must not be replaced by a file
             path.write_bytes(content)
             return path
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -54,12 +54,12 @@ def write_atomic(path: Path, content: bytes) -> Path:
 
 @contextmanager
 def folder_for_results(path: Path) -> Iterator[Path]:
-    """Make sure, before any work starts, that a folder exists and can be written to.
+    """Make sure, before any work starts, that a folder exists and is writable.
 
-    A folder that is still empty in the end is removed again, with the parents that were made for it.
+    If the folder is still empty at the end, it is removed again, with the parents that were created for it.
 
     Raises:
-        UserError: If it cannot be made or written to.
+        UserError: If it cannot be created or written to.
 
     Example:
         >>> with tempfile.TemporaryDirectory() as here:
@@ -83,7 +83,7 @@ def folder_for_results(path: Path) -> Iterator[Path]:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make the new name of a file durable; not every system can open a folder."""
+    """Make the rename of a file durable, on systems that can open a folder."""
     if os.name == "posix":
         descriptor = os.open(folder, os.O_RDONLY)
         try:

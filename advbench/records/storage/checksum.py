@@ -1,7 +1,7 @@
-"""A digest inside a file that covers every byte of it, so that the file can be verified wherever it lies.
+"""A digest inside a file that covers every byte of it, so that the file can be verified anywhere.
 
-The file is written with zeros where the digest goes, hashed, and the digest is put over the zeros. Parquet and
-safetensors both have room for such a text and do not mind which hexadecimal digits it holds.
+The file is written with zeros in place of the digest and hashed, and then the digest replaces the zeros. Parquet and
+safetensors both have room for such a text in their metadata.
 """
 
 import hashlib
@@ -11,14 +11,14 @@ _MARK = b"sha256-of-this-file-with-zeros-here:"
 _SEAL = re.compile(re.escape(_MARK) + rb"([0-9a-f]{64})")
 
 BLANK = (_MARK + b"0" * 64).decode()
-"""What to write into the file's metadata before :func:`sealed`."""
+"""Placeholder to write into the file's metadata before :func:`sealed`."""
 
 
 def sealed(content: bytes) -> bytes:
-    """The content with its digest in place of the zeros of `BLANK`, which must stand in it once.
+    """Replace the zeros of `BLANK` in the content by its digest.
 
     Raises:
-        ValueError: `BLANK` does not stand in it exactly once.
+        ValueError: `BLANK` does not occur exactly once.
 
     Example:
         >>> is_intact(sealed(b"some data " + BLANK.encode()))
@@ -31,7 +31,7 @@ def sealed(content: bytes) -> bytes:
 
 
 def seal_of(content: bytes) -> str | None:
-    """The digest in the content, or None if that is not what :func:`sealed` gave, to the last bit.
+    """The digest in the content, or None if the content is not, bit for bit, what :func:`sealed` returned.
 
     Example:
         >>> len(seal_of(sealed(b"some data " + BLANK.encode())))
@@ -41,7 +41,7 @@ def seal_of(content: bytes) -> str | None:
     if len(seals) != 1:
         return None
     found = seals[0]
-    whole = memoryview(content)  # no copy: the rows of a large run may be in it
+    whole = memoryview(content)  # no copy: it may hold the rows of a large run
     digest = hashlib.sha256(whole[: found.start(1)])
     digest.update(b"0" * 64)
     digest.update(whole[found.end(1) :])
@@ -49,7 +49,7 @@ def seal_of(content: bytes) -> str | None:
 
 
 def is_intact(content: bytes) -> bool:
-    """Whether the content is what :func:`sealed` gave, to the last bit.
+    """Whether the content is, bit for bit, what :func:`sealed` returned.
 
     Example:
         >>> is_intact(sealed(b"some data " + BLANK.encode()).replace(b"some", b"Some"))

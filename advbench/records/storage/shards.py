@@ -1,4 +1,4 @@
-"""The rows of one unit of work in a Parquet file of its own, written once and sealed. No torch."""
+"""The rows of one unit of work in a separate Parquet file, written once and sealed. Does not import torch."""
 
 import hashlib
 from collections.abc import Sequence
@@ -11,11 +11,11 @@ from advbench.records.storage.tables import as_parquet, parquet_of, schema
 from advbench.records.unit import FORMAT, Unit
 
 _TEXTS = tuple(field.name for field in fields(Record) if field.type in (str, str | None, Reason | None))
-"""Columns with few different values, read as categories."""
+"""Columns with few distinct values, read as categories."""
 
 
 def as_shard(records: Sequence[Record], unit_id: str) -> bytes:
-    """The rows of a unit as a sealed Parquet file.
+    """Serialise the rows of a unit as a sealed Parquet file.
 
     Example:
         >>> read_shard(as_shard([], "ab"), "ab").num_rows
@@ -25,14 +25,14 @@ def as_shard(records: Sequence[Record], unit_id: str) -> bytes:
 
 
 def read_shard(content: bytes, unit_id: str) -> Any:
-    """The rows of a shard as an Arrow table.
+    """Read the rows of a shard as an Arrow table.
 
     Args:
         content: Bytes of the file.
         unit_id: Id of the unit whose rows are expected.
 
     Raises:
-        ValueError: The file was truncated or changed, or is the shard of another unit or of another version.
+        ValueError: The file was truncated or changed, or is the shard of another unit or version.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -42,15 +42,15 @@ def read_shard(content: bytes, unit_id: str) -> Any:
     metadata = pq.read_metadata(pa.BufferReader(content))
     said = metadata.metadata
     if said[b"format"] != str(FORMAT).encode():
-        raise ValueError(f"the file is of format {said[b'format'].decode()}, not {FORMAT}")
+        raise ValueError(f"the file has format {said[b'format'].decode()}, not {FORMAT}")
     if said[b"unit_id"] != unit_id.encode():
         raise ValueError(f"the file holds the results of unit {said[b'unit_id'].decode()}")
-    # only now: a shard of another version may lack the columns that are asked for
+    # only now: a shard of another version may lack requested columns
     return _rows_of(content, metadata)
 
 
 def _rows_of(content: bytes, metadata: Any) -> Any:
-    """The rows of a Parquet file with every column of a record; one that is younger than the file is null."""
+    """The rows of a Parquet file with every column of a record; columns newer than the file are null."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -67,7 +67,7 @@ def _rows_of(content: bytes, metadata: Any) -> Any:
 
 
 def check_unit(content: bytes, unit: Unit) -> None:
-    """Check that a shard holds the rows of a unit, one for each of its images.
+    """Check that a shard contains the rows of a unit, one for each of its images.
 
     Raises:
         ValueError: As :func:`read_shard`, or rows are missing.
@@ -78,11 +78,11 @@ def check_unit(content: bytes, unit: Unit) -> None:
 
 
 def gathered(tables: Sequence[Any], only: Sequence[str] = COLUMNS) -> Any:
-    """Arrow tables of shards as one.
+    """Concatenate the Arrow tables of shards.
 
     Args:
         tables: Tables with the same columns.
-        only: The columns that they have.
+        only: The columns of the tables.
 
     Example:
         >>> gathered([]).num_rows
@@ -99,10 +99,10 @@ def gathered(tables: Sequence[Any], only: Sequence[str] = COLUMNS) -> Any:
 
 
 def as_frame(table: Any) -> Any:
-    """The rows of a run as a pandas frame; the table is used up.
+    """The rows of a run as a pandas frame; the table is consumed.
 
-    Texts are categories, whole numbers and truth values may be missing (`Int64`, `boolean`), other numbers are floats
-    with NaN where nothing is known, and lists of classes stay Arrow's.
+    Texts are categories, integers and booleans are nullable (`Int64`, `boolean`), other numbers are floats with NaN for
+    unknown values, and lists of classes remain Arrow lists.
 
     Example:
         >>> as_frame(gathered([]))["eps"].dtype
@@ -114,24 +114,24 @@ def as_frame(table: Any) -> Any:
     classes = schema().field("clean_topk").type
     types = {pa.int64(): pd.Int64Dtype(), pa.bool_(): pd.BooleanDtype(), classes: pd.ArrowDtype(classes)}
     frame = table.to_pandas(types_mapper=types.get, split_blocks=True, self_destruct=True)
-    pa.default_memory_pool().release_unused()  # what reading took: of a million rows a sixth of a gigabyte
+    pa.default_memory_pool().release_unused()  # memory used for reading: a sixth of a gigabyte for a million rows
     return frame
 
 
 def as_whole(table: Any, seals: Sequence[str]) -> bytes:
-    """The rows of all shards in one sealed file, which says from which shards they are.
+    """Serialise the rows of all shards as one sealed file, which identifies its shards.
 
-    It holds nothing that the shards do not, but reading thousands of them takes seconds.
+    It contains nothing that the shards do not, but reading thousands of them takes seconds.
 
     Args:
         table: Result of :func:`gathered`.
-        seals: Digests in the shards, in the order of the rows.
+        seals: Digests of the shards, in the order of the rows.
     """
     return sealed(parquet_of(table, {_SHARDS: _digest_of(seals), "format": str(FORMAT), "seal": BLANK}))
 
 
 def read_whole(content: bytes, seals: Sequence[str]) -> Any:
-    """The rows of all shards, or None if the file is damaged or was made from other shards."""
+    """Read the rows of all shards; None if the file is damaged or was made from other shards."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 

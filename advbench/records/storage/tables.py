@@ -1,4 +1,4 @@
-"""Records as Parquet and as CSV. No torch."""
+"""Records as Parquet and as CSV. Does not import torch."""
 
 import csv
 import io
@@ -19,7 +19,7 @@ _FORMULA = re.compile(r"[=+\-@\t\r\n\0]")
 def write_records(stem: Path, records: Sequence[Record]) -> tuple[Path, Path]:
     """Write records as ``stem``.parquet (lossless) and ``stem``.csv (for spreadsheets).
 
-    In the CSV a list is JSON, and a text that a spreadsheet would run as a formula is led by an apostrophe.
+    In the CSV, lists are JSON, and a text that a spreadsheet would run as a formula gets a leading apostrophe.
 
     Raises:
         UserError: As :func:`write_atomic`.
@@ -31,11 +31,11 @@ def write_records(stem: Path, records: Sequence[Record]) -> tuple[Path, Path]:
 
 
 def as_parquet(records: Sequence[Record], metadata: Mapping[str, str] | None = None) -> bytes:
-    """Records as a Parquet file.
+    """Serialise records as a Parquet file.
 
     Args:
         records: Rows of the table.
-        metadata: Further entries of the file's metadata.
+        metadata: Additional entries for the file's metadata.
 
     Example:
         >>> as_parquet([])[:4]
@@ -48,24 +48,24 @@ def as_parquet(records: Sequence[Record], metadata: Mapping[str, str] | None = N
 
 
 def parquet_of(table: Any, metadata: Mapping[str, str]) -> bytes:
-    """An Arrow table as a Parquet file.
+    """Serialise an Arrow table as a Parquet file.
 
     Args:
         table: Rows as an Arrow table.
-        metadata: Further entries of the file's metadata.
+        metadata: Additional entries for the file's metadata.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     sink = pa.BufferOutputStream()
-    with_seal = "seal" in metadata  # it covers every byte, and the pages need no checksums of their own
+    with_seal = "seal" in metadata  # it covers every byte, so the pages need no checksums
     pq.write_table(table.replace_schema_metadata(dict(metadata)), sink, write_page_checksum=not with_seal)
     content: bytes = sink.getvalue().to_pybytes()
     return content
 
 
 def guarded(text: str) -> str:
-    """A text for a CSV: one that a spreadsheet would run as a formula is led by an apostrophe.
+    """Escape a text for a CSV: one that a spreadsheet would run as a formula gets a leading apostrophe.
 
     Example:
         >>> guarded("=1+1"), guarded("tiger")
@@ -75,7 +75,7 @@ def guarded(text: str) -> str:
 
 
 def _cell(value: Any) -> Any:
-    """A value as it stands in a CSV."""
+    """A value as written to a CSV."""
     if isinstance(value, tuple):
         return json.dumps(value)
     return guarded(value) if isinstance(value, str) else value
