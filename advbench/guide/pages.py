@@ -140,7 +140,7 @@ def page(topic: str) -> Page:
     if name not in known:
         close = [short[each] for each in near_misses(wanted.rpartition("/")[2], short)]
         guess = f"did you mean {', '.join(close)}? " if close else ""
-        raise UserError(f"unknown page {topic!r}", hint=f"{guess}`advbench guide` lists what there is")
+        raise UserError(f"unknown page {topic!r}", hint=f"{guess}`advbench guide` lists all pages")
     return known[name]
 
 

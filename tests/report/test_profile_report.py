@@ -29,7 +29,7 @@ def test_text_has_a_line_for_each_threat_and_the_worst_cases(tmp_path):
     told = " ".join(told[told.index("net on toy · profile") : told.index("net on toy · untargeted")].split())
     for part in (
         "gradients", "only border:2", "queries", "turned and shifted", "corruptions", "every attack", "every threat",
-        "square, Linf ≤ 4/255, of the images right when clean: 1 queries 0.0 %",
+        "square, Linf ≤ 4/255, of the images right when clean: 1 query 0.0 %",
     ):  # fmt: skip
         assert part in told
     assert re.search(r"every attack.* 25\.0 1/4 4\.6-69\.9 ", told)
@@ -39,7 +39,7 @@ def test_markdown_has_it_as_a_table(tmp_path):
     told = report(tmp_path / "run", "markdown")
     assert "## net on toy · profile" in told
     assert "| **every threat together** | **image by image** | **0.0 %** |" in told
-    assert "- square, Linf ≤ 4/255, of the images right when clean: 1 queries 0.0 %" in told
+    assert "- square, Linf ≤ 4/255, of the images right when clean: 1 query 0.0 %" in told
 
 
 def test_the_page_has_bars_and_a_figure(tmp_path):

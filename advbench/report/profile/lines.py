@@ -158,6 +158,9 @@ def _note(row: ThreatRow) -> str:
 def _curve(curve: QueryCurve) -> str:
     place = describe_norm(curve.norm, curve.eps)
     goal = "" if curve.goal == UNTARGETED else f", {curve.goal}"
-    points = "; ".join(f"{point.queries:,} queries {point.success.percent}" for point in curve.points)
+    points = "; ".join(
+        f"{point.queries:,} {'query' if point.queries == 1 else 'queries'} {point.success.percent}"
+        for point in curve.points
+    )
     last = curve.points[-1].success
     return f"{curve.attack}, {place}{goal}, of the images right when clean: {points} ({last.counts}, {last.interval})"
