@@ -42,7 +42,7 @@ def test_an_unknown_topic_is_one_sentence_with_near_misses():
     assert (done.exit_code, done.stdout) == (2, "")
     assert done.stderr.splitlines() == [
         "error: unknown page 'flag'",
-        "did you mean reference/flags? `advbench guide` lists what there is",
+        "did you mean reference/flags? `advbench guide` lists all pages",
     ]
 
 
