@@ -28,7 +28,7 @@ def test_text_has_a_line_for_each_threat_and_the_worst_cases(tmp_path):
     told = report(tmp_path / "run", "text")
     told = " ".join(told[told.index("net on toy · profile") : told.index("net on toy · untargeted")].split())
     for part in (
-        "gradients", "only border:2", "queries", "turned and shifted", "corruptions", "every attack", "every threat",
+        "gradients", "only border:2", "queries", "rotated and shifted", "corruptions", "every attack", "every threat",
         "square, Linf ≤ 4/255, of the images right when clean: 1 query 0.0 %",
     ):  # fmt: skip
         assert part in told

@@ -133,7 +133,7 @@ def describe_threat(row: ThreatRow) -> str:
     """
     if row.kind == "corruption":
         return f"corruptions · severity {row.severity}"
-    words = {"movement": "turned and shifted", "mask": f"only {row.mask}", "patch": f"patch, {row.mask}"}.get(
+    words = {"movement": "rotated and shifted", "mask": f"only {row.mask}", "patch": f"patch, {row.mask}"}.get(
         row.kind, row.kind
     )
     bound = [f"only {display_name(row.mask, limit=40)}"] if row.mask and row.kind not in ("mask", "patch") else []
