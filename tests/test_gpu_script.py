@@ -120,4 +120,4 @@ def test_on_a_cpu_every_part_works_with_tiny_inputs(tmp_path):
     assert [row["workers"] for row in parts["workers"]["rows"]] == [1, 2]
     assert len({(row["rows"], row["met"], row["unknown"]) for row in parts["workers"]["rows"]}) == 1
     assert parts["contract"]["rows"][-1]["failed"] == 0 < parts["contract"]["rows"][-1]["passed"]
-    assert "**No GPU figure**" in (tmp_path / "README.md").read_text()
+    assert "**No GPU figures**" in (tmp_path / "README.md").read_text()

@@ -1,1 +1,1 @@
-"""Attacks side by side with those of other libraries: strength and speed; `python -m tests.peers`."""
+"""Strength and speed of the attacks compared with other libraries: `python -m tests.peers`."""

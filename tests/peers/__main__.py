@@ -1,4 +1,4 @@
-"""Compare attacks with those of other libraries and write what came of it: `python -m tests.peers --help`."""
+"""Compare attacks with those of other libraries and write the results: `python -m tests.peers --help`."""
 
 import argparse
 import json
@@ -17,12 +17,12 @@ REPORT = Path(__file__).parents[2] / "reports" / "peers"
 
 def main() -> None:
     options = _options()
-    # read when torch is imported; threads that spin while they wait disturb every measurement
+    # read when torch is imported; threads that spin while waiting disturb every measurement
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     out = options.out or (Path(tempfile.mkdtemp(prefix="peers-")) if options.quick else REPORT)
     results = _earlier(out / "results.json")
     if not options.page:
-        # First, while this process is small: a child's peak memory counts from its parent's.
+        # First, while this process is small: a child's peak memory starts at its parent's.
         if not options.only or "commands" in options.only:
             results["commands"] = run_commands(quick=options.quick, progress=_say)
         _contests(results, out, options)
@@ -33,13 +33,15 @@ def main() -> None:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.peers", description=__doc__)
     parser.add_argument(
-        "--only", nargs="+", metavar="NAME", help="matches whose names begin so, or `commands`; others stay as they are"
+        "--only", nargs="+", metavar="NAME", help="prefixes of matches, or `commands`; keep other results"
     )
-    parser.add_argument("--victims", nargs="+", metavar="NAME", help="models to attack; default: all there are")
-    parser.add_argument("--quick", action="store_true", help="a look: two rounds on eight images, elsewhere than --out")
-    parser.add_argument("--rounds", type=int, metavar="N", help="turns of each library; default: 3 to 5, by the model")
-    parser.add_argument("--page", action="store_true", help="measure nothing, write the page again")
-    parser.add_argument("--threads", type=int, default=1, help="of torch, for every library (default: 1)")
+    parser.add_argument("--victims", nargs="+", metavar="NAME", help="models to attack; default: all available")
+    parser.add_argument("--quick", action="store_true", help="two rounds on eight images, into a temporary folder")
+    parser.add_argument(
+        "--rounds", type=int, metavar="N", help="turns of each library; default: 3 to 5, depending on the model"
+    )
+    parser.add_argument("--page", action="store_true", help="only rewrite the page, without measuring")
+    parser.add_argument("--threads", type=int, default=1, help="threads of torch, for every library (default: 1)")
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="default: reports/peers")
     return parser.parse_args()
 

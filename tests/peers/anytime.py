@@ -1,8 +1,8 @@
-"""Runs that stop when they are decided, drawn anew from complete ones: `python -m tests.peers.anytime`.
+"""Runs that stop once they are decided, resampled from complete runs: `python -m tests.peers.anytime`.
 
-What `standard` makes of each image, and in how many passes, is read from the published `standard.json`; two quick
-attacks are run on the same images. Then the images are put into a thousand random orders, and each is looked at as a
-run that stops looks at them.
+The outcome of `standard` on each image, and its passes, are read from the published `standard.json`; two quick attacks
+are run on the same images. Then the images are put into a thousand random orders, and each order is evaluated as by a
+run that stops early.
 """
 
 import argparse
@@ -20,9 +20,9 @@ from tests.peers.commands import processor
 REPORT = Path(__file__).parents[2] / "reports" / "peers"
 DRAWS, ALPHA, WIDTH = 1000, 0.05, 2.0
 LARGE = 10_000
-"""Images of the data set that is made of those of a network, drawn with replacement."""
+"""Size of the data set drawn, with replacement, from the images of a network."""
 BATCH = 250
-"""Images that a run of a small network attacks together; its looks depend on it."""
+"""Batch size of a run on a small network; its looks depend on it."""
 DISTANCES = (1, 2, 5, 10)
 """Percentage points between a gate and the robust accuracy of the complete run."""
 QUICK = ("fgsm", "pgd, 10 steps")
@@ -36,14 +36,14 @@ CASES = (
     "cifar10-resnet2b-adv2 linf",
     "cifar10-kw-linf8 linf",
 )
-"""Entries of `standard.json`, each another network."""
+"""Entries of `standard.json`, each for a different network."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.peers.anytime", description=__doc__)
     parser.add_argument("--only", nargs="+", metavar="CASE", default=CASES, choices=CASES)
     parser.add_argument("--draws", type=int, default=DRAWS)
-    parser.add_argument("--again", action="store_true", help="run the quick attacks anew")
+    parser.add_argument("--again", action="store_true", help="run the quick attacks again")
     parser.add_argument("--out", type=Path, metavar="FOLDER", default=REPORT)
     options = parser.parse_args()
     complete = json.loads((REPORT / "standard.json").read_text(encoding="utf-8"))
@@ -88,7 +88,7 @@ def _quick(network: str, entry: Mapping[str, Any], quick: str) -> dict[str, Any]
 
 
 class Images(NamedTuple):
-    """What a complete run says of each image."""
+    """Outcome of a complete run for each image."""
 
     stands: np.ndarray
     """After the quick attack."""
@@ -105,7 +105,7 @@ class Images(NamedTuple):
         return cls(stands, stands & last, quick["passes"], np.array(entry["standard"]["passes"]))
 
     def some(self, rows: np.ndarray) -> "Images":
-        """A data set of these images."""
+        """A data set of the images with these row numbers."""
         before = self.before * len(rows) / len(self.stands)
         return Images(self.stands[rows], self.robust[rows], before, self.passes[rows])
 

@@ -17,7 +17,7 @@ class InParts:
     """`pyautoattack`, version "standard"; after each attack the result so far is kept in ``file``, if one is given.
 
     Each attack takes the images that the ones before have left and its own seed, so the parts find what one call finds.
-    The package's own ``state_path`` keeps which images stand, but not the adversarial images, nor how long they took.
+    The package's own ``state_path`` keeps which images survive, but not the adversarial images, nor how long they took.
     """
 
     def __init__(self, file: Path | None = None) -> None:

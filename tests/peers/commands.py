@@ -1,4 +1,4 @@
-"""What whole commands take: seconds from start to end, and peak memory. Imports nothing heavy, see `__main__`."""
+"""Cost of whole commands: seconds from start to end, and peak memory. Does not import torch, see `__main__`."""
 
 import importlib.util
 import os
@@ -29,7 +29,7 @@ print("torch" in sys.modules, file=sys.stderr)
 
 
 def run_commands(*, quick: bool, progress: Callable[[str], None]) -> list[dict[str, Any]]:
-    """Run the commands that people run, on as many threads as torch takes by itself.
+    """Run common commands, with torch's default number of threads.
 
     Returns:
         A record for each: command, seconds (median), runs, peak_mib, torch (whether it was imported).
@@ -66,7 +66,7 @@ def _measured(arguments: list[str], runs: int) -> dict[str, Any]:
 
 
 def _run(command: list[str]) -> tuple[float, float]:
-    """Seconds on the wall and peak memory in MiB of one process."""
+    """Wall-clock seconds and peak memory in MiB of one process."""
     start = time.perf_counter()
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     errors = process.stderr.read()
@@ -84,7 +84,7 @@ def _imports_torch(arguments: list[str]) -> bool:
 
 
 def _bundled_picture() -> Path:
-    """A photograph that Foolbox's package carries, found without importing it."""
+    """A photograph that ships with Foolbox, found without importing it."""
     spec = importlib.util.find_spec("foolbox")
     return Path(spec.submodule_search_locations[0]) / "data" / _PICTURE
 
@@ -95,7 +95,7 @@ def processor() -> str:
 
 
 def busy_seconds() -> float:
-    """Seconds of the processor that programs started here and ended have taken, with all that they started."""
+    """Processor seconds of finished child processes and of their children."""
     import resource  # there is none on Windows
 
     used = resource.getrusage(resource.RUSAGE_CHILDREN)

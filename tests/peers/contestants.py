@@ -1,7 +1,7 @@
-"""Attacks that look for the smallest perturbation, by norm: everybody's best, and ours, at equal cost.
+"""Minimum-norm attacks, by norm: the best of every library, and ours, at equal cost.
 
-Each is given what amounts to 1,000 forward and 1,000 backward passes an image, in the way its authors would spend
-them; other parameters are the library's defaults unless they are of no use at this length.
+Each gets the equivalent of 1,000 forward and 1,000 backward passes per image, spent as its authors would; other
+parameters are the library's defaults unless these make no sense at this length.
 """
 
 from collections.abc import Callable
@@ -33,18 +33,18 @@ from attacks.searches.bisection import Bisection
 from tests.peers.libraries import Call, adv_lib, attackbench, foolbox, torchattacks
 
 STEPS = 998
-"""Of ours: the clean images and the last candidates take a forward pass each beside them."""
+"""Steps of our attacks: the clean images and the last candidates take one more forward pass each."""
 
 CIFAR10, DIGITS = (
     ("cifar10-cnn-a-adv", "cifar10-resnet2b-adv2", "cifar10-kw-linf8", "cifar10-resnet20"),
     ("mnist-cnn-a-adv", "mnist-lenet5-clean"),
 )
 FIELDS = dict.fromkeys(CIFAR10 + DIGITS, 100) | {"cifar10-resnet20": 10}
-"""Name in `tests.peers.victims.VICTIMS` -> how many of its images; fewer where a pass takes long."""
+"""Name in `tests.peers.victims.VICTIMS` -> number of images; fewer where a pass is slow."""
 
 
 def _bim_search(calls: int = 20, steps: int = 49, first: float = 1 / 255) -> Call:
-    """Foolbox's basic iterative method, asked again and again with another eps for each image."""
+    """Foolbox's basic iterative method, called repeatedly with a different eps for each image."""
 
     def call(model: object, x: Tensor, y: Tensor, eps: float | None) -> Tensor:
         from foolbox import Misclassification, PyTorchModel
@@ -66,7 +66,7 @@ def _bim_search(calls: int = 20, steps: int = 49, first: float = 1 / 255) -> Cal
 
 
 def _ours(attack: Attack) -> Call:
-    """Our attack in the words of the others."""
+    """Our attack behind the same call as the others."""
 
     def call(model: object, x: Tensor, y: Tensor, eps: float | None) -> Tensor:
         return attack(model, x, Untargeted(y), eps=eps)  # type: ignore[arg-type]
@@ -154,4 +154,4 @@ OURS: dict[str, dict[str, Call]] = {
         "apgd, searched": _searched(Linf()),
     },
 }
-"""Norm -> name -> the call; their names in the report begin with the project's."""
+"""Norm -> name -> the call; in the report, their names are prefixed with the project's."""

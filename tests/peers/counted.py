@@ -1,4 +1,4 @@
-"""A model that counts what it is asked."""
+"""A model that counts its passes."""
 
 from torch import Tensor, nn
 
@@ -6,10 +6,10 @@ from advbench.models.classifier import Classifier
 
 
 class Counted(nn.Module):
-    """A classifier that counts the images it sees, and those that a gradient goes back for.
+    """A classifier that counts images in forward passes and in backward passes.
 
     Args:
-        model: What answers.
+        model: The classifier to wrap.
     """
 
     forwards = 0

@@ -1,7 +1,7 @@
-"""Attacks by decisions alone, at equal numbers of queries: `python -m tests.peers.decisions`.
+"""Decision-based attacks at equal numbers of queries: `python -m tests.peers.decisions`.
 
-The networks and images lie in the folder `shared` beside the repository. What has been measured is kept, so that it can
-be interrupted; `--again` measures it once more.
+The networks and images are in the folder `shared` next to the repository. Results are saved as they come, so the
+command can be interrupted; `--again` repeats them.
 """
 
 import argparse
@@ -16,12 +16,12 @@ from tests.peers.commands import processor
 
 REPORT = Path(__file__).parents[2] / "reports" / "peers"
 NETWORKS = ("cifar10-cnn-a-adv", "cifar10-resnet20", "mnist-mlp-clean", "mnist-conv-small-clean")
-"""None of these was looked at when the attack was made."""
+"""Networks that were not used while developing the attack."""
 QUERIES = (1000, 10_000)
 IMAGES = 16
 
 SECONDS = 20
-"""Of each proof."""
+"""Time limit of each proof, seconds."""
 
 _HEAD = """# By decisions alone
 
@@ -48,7 +48,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.peers.decisions", description=__doc__)
     parser.add_argument("--networks", nargs="+", metavar="NAME", default=NETWORKS)
     parser.add_argument("--queries", nargs="+", type=int, metavar="N", default=QUERIES)
-    parser.add_argument("--again", action="store_true", help="measure what has been measured once more")
+    parser.add_argument("--again", action="store_true", help="repeat measurements that are already stored")
     parser.add_argument("--out", type=Path, metavar="FOLDER", default=REPORT)
     options = parser.parse_args()
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -68,7 +68,7 @@ def main() -> None:
 
 
 def _measure(network: str, queries: int) -> dict[str, Any]:
-    """The median size that each attack leaves, and its time."""
+    """The median perturbation size of each attack, and its time."""
     import torch
 
     from attacks import ADBA, Closest, HopSkipJump, Linf, Untargeted, capped
@@ -95,7 +95,7 @@ def _measure(network: str, queries: int) -> dict[str, Any]:
 
 
 def _proved(model: Any, x: Any, goal: Any, eps: float) -> int:
-    """Of how many images it is proved that nothing within eps changes the class."""
+    """Number of images for which it is proved that nothing within eps changes the class."""
     import torch
 
     from advbench.proofs import prove

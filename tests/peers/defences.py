@@ -1,8 +1,8 @@
 """`adaptive` on planted defences that hide a gradient: `python -m tests.peers.defences`.
 
-The networks and images lie in the folder `shared` beside the repository. What has been measured is kept, so that it can
-be interrupted; `--again` measures it once more. AutoAttack takes minutes for each defence: `--autoattack N` runs it on
-the first N images.
+The networks and images are in the folder `shared` next to the repository. Results are saved as they come, so the
+command can be interrupted; `--again` repeats them. AutoAttack takes minutes for each defence: `--autoattack N` runs it
+on the first N images.
 """
 
 import argparse
@@ -20,7 +20,7 @@ from tests.peers.commands import processor
 REPORT = Path(__file__).parents[2] / "reports" / "peers"
 IMAGES = 100
 PASSES = 20
-"""Passes that judge a random model."""
+"""Number of passes that judge a random model."""
 NETWORKS = (("cifar10-cnn-a-adv", 2 / 255), ("mnist-lenet5-adv-linf0.3", 0.3))
 NOT_THERE = {"mnist-lenet5-adv-linf0.3": ("k-winners", "mean sparse", "sign", "dropout")}
 """Network that calls its activations as functions -> defences that would stand in place of modules."""
@@ -30,7 +30,7 @@ HEALTHY = (
     *(("cifar10-cnn-a-mix", 2 / 255), ("cifar10-resnet2b-adv2", 2 / 255), ("cifar10-kw-linf8", 8 / 255)),
     *(("cifar10-kw-l2-36", 2 / 255), ("cifar10-resnet20", 1 / 255), ("cifar10-resnet32", 1 / 255)),
 )
-"""Networks that hide nothing, and eps."""
+"""Networks without a defence, and eps."""
 HEALTHY_IMAGES = 20
 UNDEFENDED = "none"
 
@@ -74,11 +74,11 @@ _HEALTHY = """
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.peers.defences", description=__doc__)
-    parser.add_argument("--only", nargs="+", metavar="DEFENCE", help="these defences alone, or `healthy`")
-    parser.add_argument("--networks", nargs="+", metavar="NAME", help="planted around these networks alone")
-    parser.add_argument("--again", action="store_true", help="measure what has been measured once more")
+    parser.add_argument("--only", nargs="+", metavar="DEFENCE", help="only these defences, or `healthy`")
+    parser.add_argument("--networks", nargs="+", metavar="NAME", help="only around these networks")
+    parser.add_argument("--again", action="store_true", help="repeat measurements that are already stored")
     parser.add_argument("--autoattack", type=int, metavar="N", default=0, help="run AutoAttack on the first N images")
-    parser.add_argument("--page", action="store_true", help="measure nothing, write the page again")
+    parser.add_argument("--page", action="store_true", help="only rewrite the page, without measuring")
     parser.add_argument("--out", type=Path, metavar="FOLDER", default=REPORT)
     options = parser.parse_args()
     path = options.out / "defences.json"
@@ -148,7 +148,7 @@ def _attacked(load: Callable[[], Any], eps: float, trick: str) -> dict[str, Any]
 
 
 def _plainly(load: Callable[[], Any], eps: float, bare: Callable[[], Any]) -> dict[str, Any]:
-    """Robust accuracy under PGD with the model's own gradient, and what a pass costs beside the bare network's."""
+    """Robust accuracy under PGD with the model's own gradient, and what a pass costs relative to the bare network's."""
     from attacks import PGD, Untargeted
     from attacks.queries.derivatives import NoGradientError
 
@@ -184,7 +184,7 @@ def _healthy(load: Callable[[], Any], eps: float) -> dict[str, Any]:
 
 
 def _accuracy(model: Any, x: Any, y: Any) -> float:
-    """Share of the images that the model classifies right, a mean over several passes."""
+    """Share of the images that the model classifies correctly, a mean over several passes."""
     import torch
 
     with torch.no_grad():

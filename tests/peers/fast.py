@@ -14,7 +14,7 @@ from tests.peers.standard import CASES
 
 REPORT = Path(__file__).parents[2] / "reports" / "peers"
 SEEDED = ("resnet50", "vgg16", "timm/tf_efficientnet_lite0", "timm/mobilevit_xxs")
-"""Networks of torchvision and timm with weights drawn from a seed: for time alone."""
+"""Networks of torchvision and timm with seeded random weights: for time alone."""
 RACES = {
     "efficientnet_lite0": 4,
     "cifar10-resnet20": 32,
@@ -70,7 +70,7 @@ def main() -> None:
     parser.add_argument("--strength", type=int, default=STRENGTH, metavar="N", help="images of each network")
     parser.add_argument("--out", type=Path, metavar="FOLDER", default=REPORT)
     options = parser.parse_args()
-    # read when torch is imported; threads that spin while they wait disturb every measurement
+    # read when torch is imported; threads that spin while waiting disturb every measurement
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     path = options.out / "fast.json"
     results = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
@@ -149,7 +149,7 @@ def _victim(name: str, images: int) -> tuple[Any, Any, Any, float]:
 
 
 def _unfitted(name: str) -> Any:
-    """A network as its library makes it."""
+    """A network as its library creates it."""
     import timm
     import torchvision
 

@@ -1,8 +1,8 @@
-"""What the attacks do on a CUDA GPU, in at most eight minutes: `python -m tests.peers.gpu`.
+"""Speed and verdicts of the attacks on a CUDA GPU, in at most eight minutes: `python -m tests.peers.gpu`.
 
-Each part runs in a process of its own with a time limit, and what it has measured is saved row by row: a part that
-takes too long, or dies, costs the rest of its own rows and nothing else. On a machine without a GPU the command says so
-and exits with 2; `--device cpu` tries the script itself on tiny inputs.
+Each part runs in a separate process with a time limit, and its results are saved row by row: a part that
+takes too long or dies loses only the rest of its own rows. On a machine without a GPU the command says so and exits
+with code 2; `--device cpu` tries the script itself on tiny inputs.
 """
 
 import argparse
@@ -22,11 +22,11 @@ from tests.peers.gpu_page import page
 
 REPORT = Path(__file__).parents[2] / "reports" / "gpu"
 TOTAL = 480.0
-"""Seconds for everything."""
+"""Time limit for all parts together, seconds."""
 PATIENCE = {"cuda": 1.0, "cpu": 4.0}
-"""Device -> how many times as long everything may take: a busy machine must not spoil a trial."""
+"""Device -> factor on all time limits, so that a busy machine does not spoil a trial."""
 RESERVE = 10.0
-"""Seconds of these that are kept for ending the last part and writing the page."""
+"""Seconds of `TOTAL` reserved for ending the last part and writing the page."""
 
 
 class Part(NamedTuple):
@@ -35,7 +35,7 @@ class Part(NamedTuple):
     name: str
     """Name of its function in `tests.peers.gpu_parts`."""
     seconds: float
-    """Most seconds that it may take; less if the others have used them up."""
+    """Time limit, seconds; less if earlier parts have used up the total."""
 
 
 PARTS = (
@@ -47,7 +47,7 @@ PARTS = (
     Part("compiled", 70),
     Part("contract", 110),
 )
-"""In this order: what is wanted most comes first, and the last has what the others leave."""
+"""The parts in order of importance; the last gets the remaining time."""
 
 
 def main() -> None:
@@ -71,7 +71,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--device", choices=["cuda", "cpu"], default="cuda", help="cpu: try the script, tiny inputs")
     parser.add_argument("--only", nargs="+", choices=names, metavar="PART", help=f"some of: {', '.join(names)}")
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="default: reports/gpu; with cpu: a temporary one")
-    parser.add_argument("--page", action="store_true", help="measure nothing, write the page again")
+    parser.add_argument("--page", action="store_true", help="only rewrite the page, without measuring")
     parser.add_argument("--part", choices=names, help=argparse.SUPPRESS)
     parser.add_argument("--into", type=Path, help=argparse.SUPPRESS)
     return parser.parse_args()
@@ -84,7 +84,7 @@ def _has_gpu() -> bool:
 
 
 def measure(device: str, out: Path, *, only: list[str] | None = None) -> Path:
-    """Run the parts one after the other, and write what is there after each of them.
+    """Run the parts one after the other, and write the results after each of them.
 
     Args:
         device: "cuda", or "cpu" with tiny inputs.
@@ -109,10 +109,10 @@ def measure(device: str, out: Path, *, only: list[str] | None = None) -> Path:
 
 
 def run_part(name: str, device: str, seconds: float) -> dict[str, Any]:
-    """Run one part in a process of its own, which is killed with all that it started when its time is up.
+    """Run one part in a separate process, which is killed with all that it started when its time is up.
 
     Returns:
-        Its rows, the seconds that it took, and how it ended: "done", "out of time" or what it said last.
+        Its rows, the seconds that it took, and how it ended: "done", "out of time" or its last line of output.
     """
     if seconds <= 0:
         return {"rows": [], "seconds": 0.0, "ended": "out of time"}
@@ -156,8 +156,8 @@ def _read(path: Path) -> list[dict[str, Any]]:
 
 
 def _work(name: str, device: str, into: Path) -> None:
-    """Measure a part in this process, and save every row as soon as it is there."""
-    # read when torch is imported; threads that spin while they wait disturb every measurement
+    """Measure a part in this process, and save every row at once."""
+    # read when torch is imported; threads that spin while waiting disturb every measurement
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from tests.peers import gpu_parts
 
@@ -168,7 +168,7 @@ def _work(name: str, device: str, into: Path) -> None:
 
 
 def _measured(out: Path) -> dict[str, Any]:
-    """What has been measured so far; nothing yet, if so."""
+    """The results so far; empty if there are none."""
     path = out / "gpu.json"
     return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
 

@@ -34,7 +34,7 @@ ROOT = Path(__file__).parents[2]
 STEP = 0.0625
 """Length of a step of PGD as a fraction of eps."""
 EPS, TINY_EPS = 1 / 255, 1e-5
-"""A usual budget, and one with which no image is fooled, so that everybody takes all steps with all images."""
+"""A usual budget, and one with which no image is fooled, so that every library takes all steps with all images."""
 RUN_IMAGES = 32
 """Images of a whole run."""
 CONTRACT = (
@@ -48,7 +48,7 @@ class Sizes(NamedTuple):
     """How large the inputs are."""
 
     network: str
-    """Network of torchvision, with weights drawn from a seed."""
+    """Network of torchvision, with seeded random weights."""
     side: int
     """Height and width of its images."""
     images: int
@@ -64,7 +64,7 @@ SIZES = {"cuda": Sizes("resnet50", 224, 128, 40, 200), "cpu": Sizes("shufflenet_
 
 
 def machine(device: str) -> Iterator[Row]:
-    """Say what the measurements were made on."""
+    """Describe the machine."""
     row: Row = {
         "processor": processor(),
         "cores": os.cpu_count(),
@@ -93,7 +93,7 @@ def pgd(device: str) -> Iterator[Row]:
 
 
 def compiled(device: str) -> Iterator[Row]:
-    """PGD with what torch.compile makes of the network; with one eps, since other batch sizes are compiled anew."""
+    """PGD with the network compiled by torch.compile; with one eps, since other batch sizes are compiled again."""
     model, x, y = _seeded(device)
     sizes, backend = SIZES[device], "inductor" if device == "cuda" else "eager"
     for form in (FORMS[0], FORMS[-1]):
@@ -108,7 +108,7 @@ def _pgd(asked: Any, steps: int) -> Callable[..., Tensor]:
 
 
 def standard(device: str) -> Iterator[Row]:
-    """The standard verdict beside AutoAttack, which comes last because it may take long."""
+    """The standard verdict compared with AutoAttack, which comes last because it may be slow."""
     model, x, y = _seeded(device)
     attack = Standard() if device == "cuda" else Standard(steps=2, targets=1, rounds=1, queries=2)
 
@@ -124,7 +124,7 @@ def standard(device: str) -> Iterator[Row]:
 
 
 def _seeded(device: str) -> tuple[Classifier, Tensor, Tensor]:
-    """A network with weights drawn from a seed, random 8-bit images, and the classes that it gives them.
+    """A network with seeded random weights, random 8-bit images, and the classes that it gives them.
 
     What such a network says of all images is taken off its last bias, or every image would be of the same class.
     """
@@ -277,7 +277,7 @@ def workers(device: str) -> Iterator[Row]:
 
 
 def _whole_run(folder: Path, device: str, number: int) -> Row:
-    """Seconds from start to end, seconds of the units, and the verdicts as a digest."""
+    """Total seconds, seconds in units, and a digest of the verdicts."""
     out = folder / f"run {number}"
     options = ["--allow-code", "--device", device, "--workers", str(number), "--quiet", "--out", str(out)]
     start = time.perf_counter()
@@ -306,7 +306,7 @@ def _whole_run(folder: Path, device: str, number: int) -> Row:
 
 
 def contract(device: str) -> Iterator[Row]:
-    """The contract tests of the attacks, with models and images on the device; of the rows the last one counts."""
+    """The contract tests of the attacks, with models and images on the device; only the last row counts."""
     chosen = " or ".join(CONTRACT) if device == "cuda" else "same_image_twice and fgsm"
     command = [sys.executable, "-m", "pytest", "tests/attacks/test_contract.py", "-v", "--tb=line", "-k", chosen]
     if device == "cuda" and find_spec("xdist"):

@@ -1,6 +1,6 @@
 """Images that attacks miss: `python -m tests.peers.hard`.
 
-The folder `shared` beside the repository names digits for which complete verification has proved that an adversarial
+The folder `shared` next to the repository lists digits for which complete verification has proved that an adversarial
 image exists. All of them is what can be reached; each attack gets them in one batch, on one thread. Then come images
 that `standard` leaves, of several networks, the first ones and those that it comes nearest to fooling: nothing is
 proved there.
@@ -105,7 +105,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, metavar="FOLDER", default=REPORT)
     options = parser.parse_args()
-    # read when torch is imported; threads that spin while they wait disturb every measurement
+    # read when torch is imported; threads that spin while waiting disturb every measurement
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     path = options.out / "hard.json"
     results: dict[str, Any] = {"proved": {}, "left": {}, "near": {}, "shown": {}}

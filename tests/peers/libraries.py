@@ -85,10 +85,10 @@ def art(name: str, *, relative_step: float | None = None, **parameters: Any) -> 
 
 
 def adv_lib(name: str, **parameters: Any) -> Call:
-    """A function of `adv_lib.attacks`, or with a dot of one of its modules."""
+    """A function of `adv_lib.attacks` or, if the name has a dot, of one of its modules."""
 
     def call(model: Classifier, x: Tensor, y: Tensor, eps: float | None) -> Tensor:
-        # adv-lib imports visdom, which draws progress in a browser, and uses it for a callback alone.
+        # adv-lib imports visdom, which draws progress in a browser, and uses it only for a callback.
         sys.modules.setdefault("visdom", types.ModuleType("visdom"))
         from adv_lib import attacks
 
@@ -121,7 +121,7 @@ def attackbench(name: str, **parameters: Any) -> Call:
 
 
 def without_wandb() -> types.ModuleType:
-    """What stands in for wandb, with which AttackBench fetches the results of others, where it is not installed."""
+    """Stand-in for wandb, with which AttackBench fetches others' results, where it is not installed."""
     wandb = types.ModuleType("wandb")
     vars(wandb).update(Api=object, Artifact=object)  # its annotations name these
     return wandb

@@ -1,4 +1,4 @@
-"""What a match is: an attack of ours, and the same attack of other libraries at the same settings."""
+"""Definition of a match: an attack of ours, and the same attack of other libraries at the same settings."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ class Match:
     name: str
     """Short, for `--only`."""
     title: str
-    """What is equal."""
+    """Settings that are equal."""
     ours: Attack
     """The attack of this project."""
     peers: Mapping[str, Call]
@@ -25,6 +25,6 @@ class Match:
     victims: tuple[str, ...]
     """Names in `tests.peers.victims.VICTIMS`."""
     eps_factor: float = 1.0
-    """Of the victim's eps."""
+    """Multiple of the victim's eps."""
     note: str = ""
-    """What is not equal."""
+    """Settings that differ."""

@@ -1,7 +1,7 @@
 """The table of matches: an attack of ours, and the same attack of other libraries at the same settings.
 
-Equal are steps, step length, loss, random start and restarts, as far as the libraries' parameters go; what cannot be
-made equal stands in the note.
+Steps, step length, loss, random start and restarts are equal as far as the libraries' parameters allow; remaining
+differences are in the note.
 """
 
 from attacks import APGD, DIFGSM, FGSM, L1, L2, MIFGSM, PGD, TIFGSM, Linf, Noise, Square

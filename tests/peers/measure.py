@@ -25,11 +25,11 @@ def contest(
     """Time every library and measure what it found.
 
     Args:
-        match: Who is compared at what.
-        victim: Whose eps it is.
-        target: The same, loaded.
-        rounds: How often each has its turn.
-        progress: Told of every turn.
+        match: Attacks to compare.
+        victim: Victim, for its eps.
+        target: The loaded victim.
+        rounds: Number of turns of each library.
+        progress: Called with a line about every turn.
 
     Returns:
         A record for `reports/peers/results.json`.
@@ -56,7 +56,7 @@ def contest(
 
 
 def _ours(match: Match) -> Call:
-    """Our attack in the words of the others."""
+    """Our attack behind the same call as the others."""
 
     def call(model: Any, x: Tensor, y: Tensor, eps: float | None) -> Tensor:
         return match.ours(model, x, Untargeted(y), eps=eps, seed=torch.initial_seed())
@@ -65,7 +65,7 @@ def _ours(match: Match) -> Call:
 
 
 def _timed(call: Call, target: Target, eps: float | None) -> tuple[float, float, Tensor]:
-    """Seconds of the processor, seconds on the wall, candidates."""
+    """Processor seconds, wall-clock seconds, candidates."""
     wall, processor = time.perf_counter(), time.process_time()
     x_adv = call(target.model, target.x, target.y, eps)
     return time.process_time() - processor, time.perf_counter() - wall, x_adv

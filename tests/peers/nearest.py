@@ -1,4 +1,4 @@
-"""The matches of attacks that look for the smallest perturbation."""
+"""The matches of minimum-norm attacks."""
 
 from attacks import CW, DDN, FAB, FMN, L0, L1, L2, PDPGD, DeepFool, HopSkipJump, Linf, SigmaZero, SuperDeepFool
 from tests.peers.libraries import adv_lib, foolbox, torchattacks

@@ -23,12 +23,12 @@ def main() -> None:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.peers.optimality", description=__doc__)
-    parser.add_argument("--only", nargs="+", metavar="NAME", help="attacks with these words in their names")
+    parser.add_argument("--only", nargs="+", metavar="NAME", help="attacks whose names contain one of these words")
     parser.add_argument("--norms", nargs="+", choices=("l0", "l1", "l2", "linf"), default=("linf", "l2", "l1", "l0"))
-    parser.add_argument("--victims", nargs="+", metavar="NAME", help="models to attack; default: all there are")
-    parser.add_argument("--images", type=int, help="of each model, the first; those measured already are kept")
-    parser.add_argument("--again", action="store_true", help="measure anew what is there already")
-    parser.add_argument("--page", action="store_true", help="measure nothing, write the page again")
+    parser.add_argument("--victims", nargs="+", metavar="NAME", help="models to attack; default: all available")
+    parser.add_argument("--images", type=int, help="first images of each model; stored results are kept")
+    parser.add_argument("--again", action="store_true", help="repeat measurements that are already stored")
+    parser.add_argument("--page", action="store_true", help="only rewrite the page, without measuring")
     parser.add_argument("--out", type=Path, default=REPORT, metavar="FOLDER", help="default: reports/peers")
     return parser.parse_args()
 
@@ -72,7 +72,7 @@ def _measured(call: Any, target: Any, norm: str) -> dict[str, Any]:
     start = time.process_time()
     try:
         x_adv = call(model, target.x, target.y, None).detach()
-    except Exception as error:  # what another library makes of it is its own affair
+    except Exception as error:  # another library may raise anything
         return {"failed": f"{type(error).__name__}: {error}"}
     seconds = time.process_time() - start
     verdicts = judge(target.model, target.x, x_adv, goal, geometry, None)

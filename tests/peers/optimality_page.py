@@ -1,4 +1,4 @@
-"""The page `reports/peers/optimality.md`, made of `optimality.json`."""
+"""The page `reports/peers/optimality.md`, generated from `optimality.json`."""
 
 from collections.abc import Mapping, Sequence
 from statistics import fmean

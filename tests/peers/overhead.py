@@ -50,7 +50,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, metavar="N", help="images of each data set; default: from the suite")
     parser.add_argument("--out", type=Path, metavar="FOLDER", default=REPORT)
     options = parser.parse_args()
-    # read when torch is imported; threads that spin while they wait disturb every measurement
+    # read when torch is imported; threads that spin while waiting disturb every measurement
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     found = measure(options.suite, options.images, lambda text: print(text, file=sys.stderr, flush=True))
     found["flags"] = f" --images {options.images}" if options.images else ""

@@ -1,4 +1,4 @@
-"""The page `reports/peers/README.md`, made of `results.json` and of the table of matches."""
+"""The page `reports/peers/README.md`, generated from `results.json` and of the table of matches."""
 
 from statistics import fmean, median
 from typing import Any, NamedTuple
@@ -57,7 +57,7 @@ def _environment(environment: dict[str, Any]) -> str:
 
 
 def _rows(contest: dict[str, Any], threads: int) -> list[_Row]:
-    """Ours first, then the others from the fastest to the slowest."""
+    """Sort ours first, then the others from the fastest to the slowest."""
     key = "seconds" if threads == 1 else "wall_seconds"
     ours = contest["rows"]["advbench"][key]
     rows = []
@@ -81,7 +81,7 @@ def _rows(contest: dict[str, Any], threads: int) -> list[_Row]:
 
 
 def _strength(eps: float | None, unbroken: float, size: float | None) -> str:
-    """Robust accuracy; for a minimum-norm attack the median size and what was never fooled."""
+    """Robust accuracy; for a minimum-norm attack the median size and the share never fooled."""
     if eps is not None:
         return f"{unbroken:.1%}"
     never = f", {unbroken:.1%} never" if unbroken else ""

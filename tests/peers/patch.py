@@ -1,9 +1,9 @@
-"""Patches beside ART's AdversarialPatch, on photographs held out: `python -m tests.peers.patch --help`.
+"""Patches compared with ART's AdversarialPatch on held-out photographs: `python -m tests.peers.patch --help`.
 
-Networks and photographs lie in the folder `shared` beside the repository. Both make a square patch of 10 % of the image
-at its largest, turned by at most 20 degrees and made smaller to at most 0.7 of its side, of the same photographs, in
-one process and with the same threads. Each patch is then put into other photographs by one piece of code, at the same
-places for all. What was measured before stays; the command goes on where it was interrupted.
+Networks and photographs are in the folder `shared` next to the repository. Both fit a square patch to the same
+photographs, in one process with the same threads: at its largest 10 % of the image, rotated by at most 20 degrees, and
+scaled to at least 0.7 of its side. The same code then puts each patch into other photographs, at the same places for
+all. Results are saved as they come; an interrupted command resumes where it stopped.
 """
 
 import argparse
@@ -92,8 +92,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3, help="seeds, each of which both have a turn with (default: 3)")
     parser.add_argument("--methods", nargs="+", choices=("noise", "ours", "ART"), default=("noise", "ours", "ART"))
     parser.add_argument("--rates", nargs="+", type=float, metavar="RATE", help="ART's learning rates")
-    parser.add_argument("--again", action="store_true", help="measure anew what is there already")
-    parser.add_argument("--page", action="store_true", help="measure nothing, and write the page again")
+    parser.add_argument("--again", action="store_true", help="repeat measurements that are already stored")
+    parser.add_argument("--page", action="store_true", help="only rewrite the page, without measuring")
     parser.add_argument("--out", type=Path, metavar="FOLDER", default=REPORT)
     options = parser.parse_args()
     torch.set_num_threads(1)

@@ -1,4 +1,4 @@
-"""The page `reports/peers/patch.md`, made of `patch.json`."""
+"""The page `reports/peers/patch.md`, generated from `patch.json`."""
 
 from collections.abc import Mapping, Sequence
 from statistics import median

@@ -1,4 +1,4 @@
-"""The photographs of the folder `shared` beside the repository, for networks of ImageNet."""
+"""The photographs in the folder `shared` next to the repository, for networks of ImageNet."""
 
 import csv
 from collections.abc import Iterable

@@ -1,7 +1,7 @@
 """How many images are proved, broken and open: `python -m tests.peers.proofs --help`.
 
-The networks lie in the folder `shared` beside the repository. Of each, the first test images that it classifies right
-are attacked with `standard`, and those that are not fooled are proved.
+The networks are in the folder `shared` next to the repository. The first test images that each of them classifies
+correctly are attacked with `standard`, and those that are not fooled are proved.
 """
 
 import argparse
@@ -17,7 +17,7 @@ REPORT = Path(__file__).parents[2] / "reports" / "peers"
 
 
 class Bar(NamedTuple):
-    """What is proved, and what is asked of it."""
+    """What is proved, and its targets."""
 
     network: str
     norm: str
@@ -60,7 +60,7 @@ ZOO = (
     Bar("zoo/mnist_convnet_robust", "linf", 0.02, images=10),
     Bar("zoo/gray_mlp", "linf", 1 / 255),
 )
-"""Networks of the model zoo, of which nothing is asked."""
+"""Networks of the model zoo, without a target."""
 IMAGES = 100
 
 _HEAD = """# What no attack can do
@@ -82,10 +82,10 @@ wide max pooling, which take many seconds per image, are run on fewer images.
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.peers.proofs", description=__doc__)
-    parser.add_argument("--only", nargs="+", metavar="WORD", help="rows with these words in their names")
+    parser.add_argument("--only", nargs="+", metavar="WORD", help="rows whose names contain one of these words")
     parser.add_argument("--images", type=int, default=IMAGES, help=f"the first test images; default: {IMAGES}")
-    parser.add_argument("--domains", type=int, default=2000, help="domains of branch and bound an image")
-    parser.add_argument("--again", action="store_true", help="measure anew what is there already")
+    parser.add_argument("--domains", type=int, default=2000, help="branch-and-bound domains per image")
+    parser.add_argument("--again", action="store_true", help="repeat measurements that are already stored")
     parser.add_argument("--out", type=Path, metavar="FOLDER", default=REPORT)
     options = parser.parse_args()
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -182,7 +182,7 @@ def _target(network: str, images: int) -> Any:
 
 
 def page(results: dict[str, Any]) -> str:
-    """The page, with a row for each bar that was measured."""
+    """The page, with a row for each case that was measured."""
     lines = [_line(bar, results[bar.name]) for bar in (*BARS, *ZOO) if bar.name in results]
     return _HEAD + "".join(lines)
 

@@ -1,7 +1,7 @@
 """How models rank from threat to threat, by the suite `profile`: `python -m tests.peers.rankings`.
 
-The networks are those of the zoo that come along, on the digits and the thumbnails that come along. The runs are kept
-in a folder, so that one that was stopped goes on where it was.
+The networks are those of the zoo that ship with the package, on the digits and thumbnails that ship with it. The runs
+are kept in a folder, so an interrupted run can be resumed.
 """
 
 import argparse
@@ -57,10 +57,10 @@ If two threats rank the same models differently, choosing a model by one of them
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.peers.rankings", description=__doc__)
     parser.add_argument("--only", nargs="+", choices=ZOOS, help="default: all")
-    parser.add_argument("--runs", type=Path, default=Path("reports/rankings"), metavar="FOLDER", help="of the runs")
+    parser.add_argument("--runs", type=Path, default=Path("reports/rankings"), metavar="FOLDER", help="for the runs")
     parser.add_argument("--workers", type=int, default=2, metavar="N")
-    parser.add_argument("--page", action="store_true", help="run nothing, and write the page of runs that are finished")
-    parser.add_argument("--out", type=Path, default=REPORT, metavar="FOLDER", help="of the page")
+    parser.add_argument("--page", action="store_true", help="only rewrite the page from finished runs")
+    parser.add_argument("--out", type=Path, default=REPORT, metavar="FOLDER", help="for the page")
     options = parser.parse_args()
     kept = options.out / "rankings.json"
     found: dict[str, Any] = json.loads(kept.read_text(encoding="utf-8")) if kept.exists() else {"zoos": {}}

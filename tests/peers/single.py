@@ -1,8 +1,8 @@
-"""What `advbench attack` takes for one photograph, and what fewer gradients would find: `python -m tests.peers.single`.
+"""Cost of `advbench attack` for one photograph, and the effect of fewer gradients: `python -m tests.peers.single`.
 
 On photographs the default attack is run as it is, as it was before, and with fewer steps, one after the other in this
 process, on one thread; the whole command, from its start to the panel on disk, is run for the tiger in a process of its
-own with each of them in turn. Photographs that are measured already are not measured again.
+own with each of them in turn. Photographs that were already measured are skipped.
 """
 
 import argparse
@@ -54,9 +54,9 @@ Measured on {processor}.
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.peers.single", description=__doc__)
     parser.add_argument("--count", type=int, metavar="N", default=COUNT, help=f"photographs; default: {COUNT}")
-    parser.add_argument("--rounds", type=int, metavar="N", default=ROUNDS, help=f"of the command; default: {ROUNDS}")
-    parser.add_argument("--again", action="store_true", help="measure anew what is there already")
-    parser.add_argument("--page", action="store_true", help="measure nothing, write the page again")
+    parser.add_argument("--rounds", type=int, metavar="N", default=ROUNDS, help=f"command runs; default: {ROUNDS}")
+    parser.add_argument("--again", action="store_true", help="repeat measurements that are already stored")
+    parser.add_argument("--page", action="store_true", help="only rewrite the page, without measuring")
     parser.add_argument("--out", type=Path, metavar="FOLDER", default=REPORT)
     options = parser.parse_args()
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read when torch is imported

@@ -85,7 +85,7 @@ def main() -> None:
     parser.add_argument("--again", action="store_true", help="repeat measurements that are already stored")
     parser.add_argument("--out", type=Path, metavar="FOLDER", default=REPORT)
     options = parser.parse_args()
-    # read when torch is imported; threads that spin while they wait disturb every measurement
+    # read when torch is imported; threads that spin while waiting disturb every measurement
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     if options.authors:
         _find_authors(options.authors)

@@ -1,7 +1,7 @@
-"""`standard` beside AutoAttack on every small model there is: `python -m tests.peers.standard`.
+"""`standard` compared with AutoAttack on every small model available: `python -m tests.peers.standard`.
 
-The models and images lie in the folder `shared` beside the repository. AutoAttack takes minutes for each model; what it
-found is kept, and only `--again` runs it once more.
+The models and images are in the folder `shared` next to the repository. AutoAttack takes minutes for each model; its
+results are kept, and only `--again` repeats them.
 """
 
 import argparse
@@ -87,15 +87,15 @@ are kept from before. `-first-100` means the logits of only a hundred of the net
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.peers.standard", description=__doc__)
-    parser.add_argument("--only", nargs="+", metavar="MODEL", help="models whose names begin so")
-    parser.add_argument("--again", action="store_true", help="run AutoAttack, too, where its numbers are there")
-    parser.add_argument("--reference", action="store_true", help="run AutoAttack alone, where it has not been run")
+    parser.add_argument("--only", nargs="+", metavar="MODEL", help="models with these prefixes")
+    parser.add_argument("--again", action="store_true", help="run AutoAttack even where its numbers are stored")
+    parser.add_argument("--reference", action="store_true", help="only run AutoAttack, where it has not been run")
     parser.add_argument(
-        "--parts", action="store_true", help="keep what each attack of AutoAttack finds, and go on there"
+        "--parts", action="store_true", help="save the results of each attack of AutoAttack, and resume from them"
     )
     parser.add_argument("--out", type=Path, metavar="FOLDER", default=REPORT)
     options = parser.parse_args()
-    # read when torch is imported; threads that spin while they wait disturb every measurement
+    # read when torch is imported; threads that spin while waiting disturb every measurement
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     options.out.mkdir(parents=True, exist_ok=True)
     path = options.out / "standard.json"
@@ -174,7 +174,7 @@ def _measure(target: Any, norm: str, eps: float, call: Callable[..., Any]) -> di
 
     torch.set_num_threads(1)
     goal = Untargeted(target.y)
-    # AutoAttack's rows bear no ids, so that its passes cannot be told apart
+    # AutoAttack passes no ids, so its passes cannot be attributed to images
     victim = Meter(target.model, goal.ids) if call is _standard else target.model
     start = time.process_time()
     x_adv = call(victim, target.x, goal, norm, eps)

@@ -47,7 +47,7 @@ def main() -> None:
     parser.add_argument("--batches", nargs="+", type=int, metavar="N", choices=ROUNDS, default=list(ROUNDS))
     parser.add_argument("--out", type=Path, metavar="FOLDER", default=REPORT)
     options = parser.parse_args()
-    # read when torch is imported; threads that spin while they wait disturb every measurement
+    # read when torch is imported; threads that spin while waiting disturb every measurement
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     path = options.out / "steps.json"
     rows = json.loads(path.read_text(encoding="utf-8"))["rows"] if path.exists() else {}

@@ -1,7 +1,7 @@
-"""Top-k exclusion beside everything that can be made to do it: `python -m tests.peers.topk`.
+"""Top-k exclusion compared with everything that can be adapted to it: `python -m tests.peers.topk`.
 
-Each attack gets the same images and the same number of gradients. What was measured before stays unless it is asked for
-again. The networks lie in the folder `shared` beside the repository.
+Each attack gets the same images and the same number of gradients. Stored measurements are kept unless `--again`
+repeats them. The networks are in the folder `shared` next to the repository.
 """
 
 import argparse
@@ -56,7 +56,7 @@ _LIMIT = "TopK, every set"
 
 
 class Net(NamedTuple):
-    """A network, and what is asked of it."""
+    """A network and its settings."""
 
     load: Callable[[int], tuple[Classifier, Tensor]]
     """Number of images -> the model and images that it classifies with some confidence."""
@@ -176,9 +176,9 @@ def main() -> None:
     parser.add_argument("--gradients", nargs="+", type=int, metavar="N", help="default: those of each network")
     parser.add_argument("--images", type=int, help="default: those of each network")
     parser.add_argument("--curve", action="store_true", help="also the smallest norms for each k")
-    parser.add_argument("--limit", action="store_true", help="also what all sets of rising classes find together")
+    parser.add_argument("--limit", action="store_true", help="also the best over all sets of rising classes")
     parser.add_argument("--ordered", action="store_true", help="also five random orders of five classes")
-    parser.add_argument("--again", action="store_true", help="measure again what there is already")
+    parser.add_argument("--again", action="store_true", help="repeat measurements that are already stored")
     parser.add_argument("--out", type=Path, metavar="FOLDER", default=REPORT)
     options = parser.parse_args()
     torch.set_num_threads(1)

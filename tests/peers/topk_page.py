@@ -1,4 +1,4 @@
-"""The page `reports/topk/README.md` and its curves, made of `results.json`."""
+"""The page `reports/topk/README.md` and its curves, generated from `results.json`."""
 
 import math
 from collections.abc import Mapping, Sequence

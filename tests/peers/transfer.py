@@ -1,9 +1,9 @@
-"""Transfer: how often what is made on one network fools others, beside torchattack: `python -m tests.peers.transfer`.
+"""Transfer: how often examples of one network fool others, next to torchattack: `python -m tests.peers.transfer`.
 
-Photographs and networks lie in the folder `shared` beside the repository. All networks are shown the same crops of
+Photographs and networks are in the folder `shared` next to the repository. All networks are shown the same crops of
 224 x 224 pixels, each resized to its own input, and only photographs count that all of them have right. Those with odd
-numbers are reported, those with even ones are for choosing parameters: `--tune`. What was measured before stays unless
-it is asked for again.
+numbers are reported, those with even ones are for choosing parameters: `--tune`. Stored measurements are kept unless
+`--again` repeats them.
 """
 
 import argparse
@@ -89,13 +89,13 @@ def main() -> None:
     parser.add_argument("--made-on", nargs="+", choices=MADE_ON, default=list(MADE_ON))
     parser.add_argument("--attacks", nargs="+", metavar="NAME", help="default: those of the page")
     parser.add_argument("--sizes", nargs="+", type=int, metavar="N", default=list(SIZES), help="Linf, 1/255")
-    parser.add_argument("--again", action="store_true", help="also what is there already")
+    parser.add_argument("--again", action="store_true", help="repeat measurements that are already stored")
     parser.add_argument(
         "--tune", nargs="+", metavar="CALL", help="such as 'DIFGSM(smallest=0.7)', on other photographs"
     )
     parser.add_argument("--count", type=int, default=COUNT, help=f"photographs (default: {COUNT})")
-    parser.add_argument("--page", action="store_true", help="measure nothing, and write the page again")
-    parser.add_argument("--threads", type=int, default=1, help="of torch (default: 1)")
+    parser.add_argument("--page", action="store_true", help="only rewrite the page, without measuring")
+    parser.add_argument("--threads", type=int, default=1, help="threads of torch (default: 1)")
     parser.add_argument("--out", type=Path, metavar="FOLDER", default=REPORT)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)

@@ -1,4 +1,4 @@
-"""The page `reports/peers/transfer.md`, made of `transfer.json`."""
+"""The page `reports/peers/transfer.md`, generated from `transfer.json`."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What share of the images that can be broken each attack breaks: `python -m tests.peers.truth --help`.
+"""Share of the breakable images that each attack breaks: `python -m tests.peers.truth --help`.
 
 Where an image is not proved by complete splitting and some attack breaks it, it is known to be breakable; where it is
 proved, that it is not. The networks and eps are those of `tests.peers.proofs` where nothing was open, on other images.
@@ -33,10 +33,10 @@ unless stated; Linf, untargeted, seed 0.
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.peers.truth", description=__doc__)
-    parser.add_argument("--only", nargs="+", metavar="WORD", help="rows with these words in their names")
+    parser.add_argument("--only", nargs="+", metavar="WORD", help="rows whose names contain one of these words")
     parser.add_argument("--last", type=int, default=LAST, help=f"number of the image to stop before; default: {LAST}")
-    parser.add_argument("--limit", type=float, metavar="MINUTES", help="of the processor, after which no more is begun")
-    parser.add_argument("--again", action="store_true", help="measure anew what is there already")
+    parser.add_argument("--limit", type=float, metavar="MINUTES", help="processor minutes before starting no more")
+    parser.add_argument("--again", action="store_true", help="repeat measurements that are already stored")
     parser.add_argument("--out", type=Path, metavar="FOLDER", default=REPORT)
     options = parser.parse_args()
     proofs = json.loads((options.out / "proofs.json").read_text(encoding="utf-8"))
@@ -80,7 +80,7 @@ def _measured(bar: Bar, last: int, known: dict[str, Any], in_time: Callable[[], 
 
 
 class _Field:
-    """The images of a row that its network classifies right."""
+    """The images of a row that its network classifies correctly."""
 
     def __init__(self, bar: Bar, last: int) -> None:
         import torch

@@ -1,7 +1,7 @@
-"""Universal perturbations: fooling rates on images not fitted to, beside ART's: `python -m tests.peers.universal`.
+"""Universal perturbations: fooling rates on held-out images, compared with ART's: `python -m tests.peers.universal`.
 
-Models and images lie in the folder `shared` beside the repository. A perturbation is fitted to one part of the images
-and measured on the rest. What was measured before stays unless it is asked for again.
+Models and images are in the folder `shared` next to the repository. A perturbation is fitted to one part of the images
+and measured on the rest. Other stored results are kept.
 """
 
 import argparse
@@ -91,22 +91,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.peers.universal", description=__doc__)
     parser.add_argument("--only", nargs="+", metavar="NET", choices=NETS, help="networks to fit to")
     parser.add_argument("--methods", nargs="+", metavar="NAME", choices=METHODS, help="default: all")
-    parser.add_argument("--steps", type=int, metavar="N", default=UniversalPerturbation.steps, help="of each fit")
+    parser.add_argument("--steps", type=int, metavar="N", default=UniversalPerturbation.steps, help="steps of each fit")
     parser.add_argument("--batch", type=int, metavar="N", default=16, help="images in a step")
     parser.add_argument(
         "--split", type=int, metavar="K", default=0, help="which of the ways to divide the photographs (default: 0)"
     )
-    parser.add_argument("--first", action="store_true", help="the first budget of each network alone")
-    parser.add_argument("--transfer", action="store_true", help="measure transfer alone, of all that is there")
-    parser.add_argument("--page", action="store_true", help="measure nothing, and write the page again")
-    parser.add_argument("--threads", type=int, default=1, help="of torch (default: 1)")
+    parser.add_argument("--first", action="store_true", help="only the first budget of each network")
+    parser.add_argument("--transfer", action="store_true", help="only measure the transfer of stored perturbations")
+    parser.add_argument("--page", action="store_true", help="only rewrite the page, without measuring")
+    parser.add_argument("--threads", type=int, default=1, help="threads of torch (default: 1)")
     parser.add_argument("--out", type=Path, metavar="FOLDER", default=REPORT)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     options.out.mkdir(parents=True, exist_ok=True)
     nets = options.only or [name for name in NETS if not options.split or _kind(name) == "imagenet"]
     if options.split and any(_kind(name) != "imagenet" for name in nets):
-        parser.error("--split divides the photographs anew: name networks of ImageNet alone in --only")
+        parser.error("--split only applies to photographs: name only ImageNet networks in --only")
     for name in [] if options.page or options.transfer else nets:
         _measure(name, NETS[name], options)
     _keep(options.out, {}, _transfer(options.out) if options.transfer else None)

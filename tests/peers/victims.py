@@ -1,7 +1,7 @@
-"""The models that are attacked, with images that each of them classifies right.
+"""The models that are attacked, with images that each of them classifies correctly.
 
-Only right ones: an attack that leaves out images that are misclassified anyway would look fast for no merit.
-Three small networks lie in the folder `shared` beside the repository; where there is none, what pip installs is left.
+Only those, because an attack that skips misclassified images would look fast without merit.
+Three small networks are in the folder `shared` next to the repository; where there is none, what pip installs is left.
 """
 
 import gzip
@@ -48,7 +48,7 @@ class Victim:
     """Norm -> budget, image units."""
 
     def target(self, most: int | None = None) -> Target:
-        """The model, and the first images that it classifies right."""
+        """The model, and the first images that it classifies correctly."""
         model, x, y = self.load()
         with torch.no_grad():
             right = (model(x).argmax(1) == y).nonzero().squeeze(1)[: most or self.images]
