@@ -70,7 +70,7 @@ def test_the_published_page_is_what_the_script_writes(tmp_path):
     results = json.loads((published / "gpu.json").read_text())
     assert (published / "README.md").read_text() == page(results)
     if not results:
-        assert "There is no GPU figure yet" in NOTHING
+        assert "There are no GPU figures yet" in NOTHING
         assert "there is no GPU figure yet" in (ROOT / "advbench/guide/background/limits.md").read_text()
 
 
@@ -93,8 +93,8 @@ def test_a_page_of_parts_that_failed_and_were_cut_short():
         }
     )
     assert "| torchattacks | 1e-05 |  |  |  |  | ModuleNotFoundError: no / here |" in said
-    assert "The time of this part was up after 80 seconds" in said
-    assert "Over all of them 3 of 4 verdicts are the same." in said
+    assert "This part ran out of time after 80 seconds" in said
+    assert "In total, 3 of 4 verdicts are the same." in said
     assert "5 tests passed, 1 failed, 0 were skipped, and others were not reached.\n- failed: `test_x[pgd]`" in said
     assert "| 2 | code 2: a/b |" in said
 

@@ -76,13 +76,13 @@ def report(package: Path = FOLDER) -> str:
     """
     cards = {name: read_card(name, package) for name in ZOO}
     lines = [
-        "# The zoo: claimed beside measured",
+        "# The zoo: claimed and measured accuracy",
         "",
-        "Every classifier that `advbench train` can make, with the figure that is claimed for it where there is one.",
-        "Both accuracies are of the published weights, in half precision, with Wilson's 95 % interval and the number",
-        "of images. Under attack an image counts only if it is classified right and no attack changes that, which the",
-        "judge decides. Seconds are of one processor thread, for training alone. Of `eight_digits`, which has several",
-        "labels for each image, all of them have to be right.",
+        "Every classifier that `advbench train` can train, with the accuracy claimed for it, if any. Both measured",
+        "accuracies are of the published weights, in half precision, with Wilson's 95 % interval and the number of",
+        "images. Under attack, an image counts only if it is classified correctly and no attack changes that; the",
+        "judge decides. Seconds are for training alone, on one processor thread. `eight_digits` has several labels per",
+        "image, and all of them have to be correct.",
         *_withheld(),
         "Written by `python -m advbench.maintenance.zoo_report`.",
         "",
@@ -177,7 +177,7 @@ def _precise(card: dict[str, Any], name: str, wanted: float) -> str:
 
 def _withheld() -> list[str]:
     names = [data.title for data in DATA.values() if not data.shipped]
-    return [f"Weights trained on {', '.join(names)} are not shipped: the images have no stated licence."]
+    return [f"Weights trained on {', '.join(names)} are not shipped, because the images have no stated licence."]
 
 
 def _related(mine: dict[str, Any], sign: str, other: dict[str, Any]) -> bool:
@@ -188,7 +188,7 @@ def _related(mine: dict[str, Any], sign: str, other: dict[str, Any]) -> bool:
 
 def _attacks(cards: dict[str, dict[str, Any]]) -> list[str]:
     found = {card["robust"]["attack"] for card in cards.values() if card and card["robust"]}
-    return [f"Attacks, as each card says: {'; '.join(sorted(found))}.", ""] if found else []
+    return [f"Attacks, from the cards: {'; '.join(sorted(found))}.", ""] if found else []
 
 
 def _sources(cards: dict[str, dict[str, Any]]) -> list[str]:
@@ -198,8 +198,8 @@ def _sources(cards: dict[str, dict[str, Any]]) -> list[str]:
     lines = [f"Data read from: {', '.join(f'`{file}`' for file in files)}.", ""] if files else []
     if any("jpeg" in file for file in files):
         lines += [
-            "Files called `-jpeg` hold copies that were compressed as JPEG: of CIFAR-10 they are noisier than the",
-            "originals, so that their figures lie somewhat below those of the original pixels.",
+            "Files named `-jpeg` hold copies compressed as JPEG. Those of CIFAR-10 are noisier than the originals, so",
+            "their figures are somewhat lower than those of the original pixels.",
             "",
         ]
     return lines

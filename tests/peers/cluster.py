@@ -1,7 +1,7 @@
-"""What a cluster costs for each unit, and how far it reaches: `python -m tests.peers.cluster`.
+"""The cost of a cluster per unit, and how far it scales: `python -m tests.peers.cluster`.
 
-Many units that take 10 ms each are done by one process, by two, and by a scheduler of dask with two workers on this
-machine. From the sizes and times of that follows what a run would need that has 1,000 workers.
+Many units of 10 ms each are run by one process, by two, and by a Dask scheduler with two workers on this machine. From
+the measured sizes and times follows what a run with 1,000 workers would need.
 """
 
 import argparse
@@ -26,42 +26,42 @@ WAYS: dict[str, dict[str, Any]] = {
     "a cluster with two workers": {"cluster": "local:2"},
 }
 IMAGES, CELLS, WORKERS, CLASSES = 50_000, 80, 1_000, 1_000
-"""The run that is thought of: ImageNet's validation set, 20 attacks at 4 eps, 1,000 workers."""
+"""The imagined run: ImageNet's validation set, 20 attacks at 4 eps, 1,000 workers."""
 
 _PAGE = """# What a cluster costs
 
 Made by `python -m tests.peers.cluster{flags}`; the numbers are in `cluster.json`.
 
-{units:,} units of one image and 10 ms each, with everything that a run does: planning, logits of the clean images, the
-judge, one file for each unit, the table in the end. Planning alone took {planning:.1f} s. Measured on {processor},
-{cores} cores; scheduler, workers and the run shared them.
+{units:,} units of one image and 10 ms each, with everything that a run does: planning, predicting the clean images,
+judging, writing one file per unit and, at the end, the table. Planning alone took {planning:.1f} s. Measured on
+{processor} with {cores} cores, shared by scheduler, workers and the run itself.
 
-| done by | seconds from start to end | units a second, once begun | ms a unit and process beyond the 10 |
+| run by | total seconds | units per second after start-up | ms per unit and process, beyond the 10 ms |
 |---|--:|--:|--:|
 {lines}
 
-The cluster costs **{extra:.1f} ms** more for each unit than processes of the run's own.
+The cluster costs **{extra:.1f} ms** more per unit than the run's own worker processes.
 
 ## {workers:,} workers
 
 {images:,} images, 20 attacks at 4 eps, units of {batch} images: {many:,} units, {rows:,} rows.
 
-| | for each unit | in all |
+| | per unit | total |
 |---|--:|--:|
 | line of `plan.jsonl` | {line:,.0f} bytes | {plan:,.0f} MB |
 | message to a worker, with the logits of {batch} clean images | {job:,.0f} bytes | {jobs:,.0f} MB |
-| file of rows that comes back | {shard:,.0f} bytes | {shards:,.0f} MB |
+| file of rows sent back | {shard:,.0f} bytes | {shards:,.0f} MB |
 | lines of `events.jsonl` | {event:,.0f} bytes | {events:,.0f} MB |
 
-The run hands out and writes {rate:,.0f} units a second at most, as measured above. Simulated with that, and with units
-that take the same time but for a tenth more or less:
+As measured above, the run's own process hands out and writes at most {rate:,.0f} units per second. Simulated with that
+rate, and with unit times that vary by up to a tenth:
 
-| seconds that a unit takes | seconds, if nothing but the workers took time | seconds | workers at work |
+| seconds per unit | ideal total, limited only by the workers, s | simulated total, s | share of workers busy |
 |--:|--:|--:|--:|
 {simulated}
 
-So the run's own process, which writes every result, is what breaks first: {workers:,} workers are kept busy by units of
-{least:.0f} s or longer, and shorter ones need fewer workers. The plan aims at 20 s for a unit on one core.
+So the bottleneck is the run's own process, which writes every result: it keeps {workers:,} workers busy if units take
+{least:.0f} s or longer; shorter units support fewer workers. The plan aims at 20 s per unit on one core.
 """
 _LINE = "| {way} | {seconds:.1f} | {rate:,.0f} | {beyond:.1f} |"
 _SIMULATED = "| {each:g} | {ideal:,.0f} | {seconds:,.0f} | {busy:.0%} |"
@@ -86,7 +86,7 @@ def main() -> None:
 
 
 def _measured() -> dict[str, Any]:
-    """Do the units in each way, and look at what one of these runs left behind."""
+    """Run the units in each way, and examine what one of these runs left behind."""
     from advbench.api import run
     from advbench.catalog.plugins import load_plugins
     from advbench.planning import prepare
@@ -170,12 +170,12 @@ def _thought_of(found: dict[str, Any]) -> dict[str, Any]:
 
 
 def _simulated(units: int, each: float, writing: float) -> dict[str, float]:
-    """Times of a run whose own process hands out and writes one unit after the other.
+    """Simulate a run whose own process hands out and writes one unit after the other.
 
     Args:
         units: Number of units.
-        each: Seconds that a worker needs for one, on average.
-        writing: Seconds of the run's process for one.
+        each: Seconds that a worker needs per unit, on average.
+        writing: Seconds that the run's process needs per unit.
     """
     import numpy as np
 
@@ -183,7 +183,7 @@ def _simulated(units: int, each: float, writing: float) -> dict[str, float]:
     free, run, ends = 0.0, 0.0, [0.0] * WORKERS
     heapq.heapify(ends)
     for length in lengths:
-        free = heapq.heappop(ends)  # when this worker has a result to hand in
+        free = heapq.heappop(ends)  # when this worker has a result to return
         run = max(run, free) + writing
         heapq.heappush(ends, run + length)
     seconds = max(max(ends), run)

@@ -1,4 +1,4 @@
-"""An attack that does nothing for a while, and images for it, for `python -m tests.peers.cluster`."""
+"""An attack that only waits, and images for it, for `python -m tests.peers.cluster`."""
 
 import os
 import time
@@ -14,7 +14,7 @@ from advbench.models.classifier import Classifier
 
 SIDE = 8
 SECONDS = 0.010
-"""Time that a unit takes."""
+"""Time that a unit takes, seconds."""
 
 
 def load_network(card: ModelCard, weights: None = None) -> Classifier:
@@ -25,7 +25,7 @@ def load_network(card: ModelCard, weights: None = None) -> Classifier:
 
 
 def images(card: DatasetCard, source: DataSource) -> Dataset:
-    """As many images as the environment says; each is drawn from its number when it is read."""
+    """As many images as the environment variable says; each is generated from its number when it is read."""
     count = int(os.environ["ADVBENCH_CLUSTER_UNITS"])
 
     def read(number: int) -> Tensor:
@@ -36,10 +36,10 @@ def images(card: DatasetCard, source: DataSource) -> Dataset:
 
 
 class Sleep(attacks.FGSM):
-    """Returns the images after a while."""
+    """Returns the images after a pause."""
 
     def __call__(self, model: attacks.Model, x: Tensor, goal: attacks.Goal, *, eps: float, seed: int = 0) -> Tensor:
-        """Ask the model once, wait, and change nothing."""
+        """Run the model once, wait, and change nothing."""
         model(x)
         time.sleep(SECONDS)
         return x.clone()

@@ -1,7 +1,7 @@
-"""How long a run takes to look at 50,000 images of each kind of data set: `python -m tests.peers.data_sources`.
+"""Time that a run needs to read 50,000 images from each kind of data set: `python -m tests.peers.data_sources`.
 
-The same images are written once as each kind of file into a temporary folder. A process of its own then opens each data
-set and plans a run over all its images, which reads, decodes and hashes every one.
+The same images are written to a temporary folder as each kind of file. A separate process then opens each data set and
+plans a run over all its images, which reads, decodes and hashes every one.
 """
 
 import argparse
@@ -26,18 +26,18 @@ REPORT = Path(__file__).parents[2] / "reports" / "peers"
 SIDE = 32
 """Height and width of the images, pixels."""
 SECONDS, MEGABYTES = 30, 1000
-"""Bars for planning and for peak memory."""
+"""Targets for planning and for peak memory."""
 
 _PAGE = """# Data sets of {count:,} images
 
 Made by `python -m tests.peers.data_sources{flags}`; the numbers are in `data_sources.json`.
 
-The same {count:,} random images of {side} x {side} pixels, as each kind of data set. Opening finds the images and reads
-the labels; planning reads, decodes and hashes every image. One process each, one thread, {processor}. Seconds are
-those that the processor worked for it; where other programs keep the machine's caches busy they may be twice as many.
-The files have just been written, so that no disk is waited for. Peak memory is that of the whole process: Python and
-torch take {bare:.0f} MB before anything is opened, and planning keeps 64 MiB of images for the units that follow. The
-bars are {seconds} s for planning and {megabytes:,} MB.
+The same {count:,} random images of {side} x {side} pixels, stored as each kind of data set. Opening finds the images
+and reads the labels; planning reads, decodes and hashes every image. Each is measured in a separate process on one
+thread of {processor}. Seconds are processor time; they may double where other programs compete for the caches.
+The files have just been written, so no time is spent waiting for the disk. Peak memory is that of the whole process:
+Python and torch take {bare:.0f} MB before anything is opened, and planning keeps 64 MiB of images for the units that
+follow. The targets are {seconds} s for planning and {megabytes:,} MB.
 
 | data set | files | on disk, MB | opening, s | planning, s | peak memory, MB |
 |---|---|--:|--:|--:|--:|
@@ -87,7 +87,7 @@ def measure(dataset: str, path: str) -> dict[str, float]:
     bare, start = _peak(), time.process_time()
     opened = load_dataset(dataset, path)
     middle = time.process_time()
-    given = {"name": "cifar10-samples", "label": "given"}  # a name with the classes of the model, for the images given
+    given = {"name": "cifar10-samples", "label": "given"}  # a name with the model's classes, for the images passed in
     suite = Suite(name="data", models="cifar10_cnn", datasets=[given], attacks="fgsm", precise=True)
     plan = make_plan(suite, Resources(suite, models={"cifar10_cnn": model}, datasets={"given": opened}))
     planned = sum(len(unit.samples) for unit in plan.units if unit.task == "clean")
@@ -99,7 +99,7 @@ def measure(dataset: str, path: str) -> dict[str, float]:
 
 def _peak() -> float:
     """Peak memory of this process so far, MB."""
-    # What getrusage says of a new process begins with what the process had that started it.
+    # The peak that getrusage reports for a new process starts at its parent's.
     status = Path("/proc/self/status").read_text(encoding="ascii")
     return int(status.partition("VmHWM:")[2].split()[0]) * 1024 / 1e6
 
@@ -169,11 +169,11 @@ WAYS: dict[str, tuple[str, str, Callable[[Path, int], Path]]] = {
     "arrays": ("arrays", "npz", _npz),
     "arrays, compressed": ("arrays", "npz, compressed", _compressed),
 }
-"""Name -> data set, its files, and a call that makes them."""
+"""Name -> data set, kind of files, and the function that writes them."""
 
 
 def write(found: dict[str, Any], options: argparse.Namespace) -> None:
-    """Write numbers and page, with what was measured before of the ways that are left out."""
+    """Write the numbers and the page, keeping earlier measurements of the ways that were not run."""
     options.out.mkdir(parents=True, exist_ok=True)
     path = options.out / "data_sources.json"
     before = json.loads(path.read_text(encoding="utf-8"))["ways"] if path.exists() else {}

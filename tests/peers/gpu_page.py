@@ -1,4 +1,4 @@
-"""The page of `tests.peers.gpu`; imports nothing heavy."""
+"""The page of `tests.peers.gpu`. Does not import torch."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -7,9 +7,9 @@ Row = dict[str, Any]
 
 NOTHING = """# On a GPU
 
-**There is no GPU figure yet.** No machine with a CUDA GPU has been at hand: nothing in this repository says how fast
-the attacks are on one, or that they give the same verdicts there. `make gpu` measures it in at most eight minutes and
-writes this page anew; until then the script has been tried on a CPU alone, with tiny inputs.
+**There are no GPU figures yet.** No machine with a CUDA GPU has been available: nothing in this repository says how
+fast the attacks are on one, or whether they give the same verdicts there. `make gpu` measures both in at most eight
+minutes and rewrites this page; until then the script has only been tried on a CPU, with tiny inputs.
 """
 
 _HEAD = """# On a GPU
@@ -18,7 +18,7 @@ Made by `make gpu` (`python -m tests.peers.gpu`) in {seconds:.0f} seconds; the n
 """
 _TRIED = """# A trial of the script on a CPU
 
-**No GPU figure**: made by `python -m tests.peers.gpu --device cpu` with tiny inputs, which only shows that the script
+**No GPU figures**: made by `python -m tests.peers.gpu --device cpu` with tiny inputs, which only shows that the script
 works. {machine}
 """
 
@@ -46,7 +46,7 @@ def _ending(part: Row) -> str:
     if part["ended"] == "done":
         return ""
     if part["ended"] == "out of time":
-        return f"\nThe time of this part was up after {part['seconds']:.0f} seconds; what is missing was not reached.\n"
+        return f"\nThis part ran out of time after {part['seconds']:.0f} seconds; missing rows were not reached.\n"
     return f"\nThis part ended early: `{part['ended']}`\n"
 
 
@@ -64,15 +64,15 @@ def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 _SPEED = """\
-{images} random images of a network with weights drawn from a seed, in one batch; the label is the class that it gives.
-**Seconds** are on the wall, from one synchronisation to the next, the least of the rounds after a first call, whose
-seconds stand beside them where there was one. **Unbroken** is what a pass of the network in float32 leaves. TF32 is off
-where it is not named.
+{images} random images in one batch, on a network with seeded random weights; the label is the class it predicts.
+**Seconds** are wall-clock time between synchronisations, the least of the rounds after a first call; the time of the
+first call, where there was one, has its own column. **Unbroken** is the share of images that a float32 pass of the
+network still classifies as before. TF32 is off unless named.
 
 """
 _COMPILED = """\
-The same with what `torch.compile` makes of the network; **first call** holds the compilation. With bfloat16 the
-verdicts on which images leave are those of the compiled form, not of the network.
+The same with the network compiled by `torch.compile`; **first call** includes the compilation. With bfloat16 the
+verdicts by which images leave the batch are those of the compiled form, not of the network.
 
 """
 
@@ -94,7 +94,7 @@ def _seconds(rows: Sequence[Row]) -> str:
             continue
         numbers = [f"{row['seconds']:.2f}", f"{row['first']:.1f}", f"{row['rate']:.0f}", f"{row['peak'] / 2**30:.2f}"]
         lines.append([*begins, *numbers, f"{row['unbroken']:.1%}"])
-    heads = ("Who", "eps", "Seconds", "First call", "Images a second", "Peak GiB", "Unbroken")
+    heads = ("Who", "eps", "Seconds", "First call", "Images per second", "Peak GiB", "Unbroken")
     return _table(heads, lines)
 
 
@@ -108,7 +108,7 @@ def _agreement(rows: Sequence[Row]) -> str:
     ]
     agree, images = sum(row["agree"] for row in rows), sum(row["images"] for row in rows)
     heads = ("Model", "Attack", "Images", "Same verdict", "Fooled: CPU", "GPU", "Largest difference of clean logits")
-    said = f"\nOver all of them {agree} of {images} verdicts are the same.\n" if images else ""
+    said = f"\nIn total, {agree} of {images} verdicts are the same.\n" if images else ""
     return (
         "The same attack with the same seed on both devices, each result judged where it was made; TF32 is off.\n\n"
         + _table(heads, lines)
@@ -117,7 +117,7 @@ def _agreement(rows: Sequence[Row]) -> str:
 
 
 def _workers(rows: Sequence[Row]) -> str:
-    heads = ("Workers", "Seconds from start to end", "Seconds of the units", "Units", "Rows", "Goal met", "Unknown")
+    heads = ("Workers", "Total seconds", "Seconds in units", "Units", "Rows", "Goal met", "Unknown")
     lines = [
         [str(row["workers"]), row["failed"].replace("|", "/"), *[""] * 5]
         if "failed" in row
@@ -132,7 +132,7 @@ def _workers(rows: Sequence[Row]) -> str:
 
 def _contract(rows: Sequence[Row]) -> str:
     if not rows:
-        return "No test came to an end.\n"
+        return "No test finished.\n"
     row = rows[-1]
     text = f"{row['passed']} tests passed, {row['failed']} failed, {row['skipped']} were skipped"
     text += ".\n" if row["finished"] else ", and others were not reached.\n"
@@ -142,9 +142,9 @@ def _contract(rows: Sequence[Row]) -> str:
 _SECTIONS = {
     "pgd": ("PGD, Linf, cross-entropy, random start", _speed),
     "compiled": ("PGD with torch.compile", _compiled),
-    "standard": ("The standard verdict beside AutoAttack", _speed),
+    "standard": ("The standard verdict compared with AutoAttack", _speed),
     "agreement": ("Verdicts on the CPU and on the GPU", _agreement),
-    "workers": ("Workers that share a GPU", _workers),
-    "contract": ("The contract of the attacks", _contract),
+    "workers": ("Workers sharing a GPU", _workers),
+    "contract": ("The attacks' contract", _contract),
 }
-"""Name of a part -> its title and what writes its section."""
+"""Name of a part -> its title and the function that writes its section."""

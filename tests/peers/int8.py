@@ -1,8 +1,8 @@
-"""What the gradients of a float twin find on int8 networks: `python -m tests.peers.int8`.
+"""Attacks on int8 networks with the gradients of a float twin: `python -m tests.peers.int8`.
 
-The ResNet-20 of the folder `shared` is quantised in three ways, each of which gives a network without gradients. PGD
-with those of the float network, and Square without any, look for images that fool the quantised one. `onnx` and
-`onnxruntime` are needed for one way, and `torchao` for another; those that are not installed are left out.
+The ResNet-20 in the folder `shared` is quantised in three ways, each of which yields a network without gradients. PGD,
+with the gradients of the float network, and Square, without gradients, look for images that fool the quantised
+network. One way needs `onnx` and `onnxruntime`, another `torchao`; ways whose packages are missing are skipped.
 """
 
 import argparse
@@ -36,10 +36,11 @@ _PAGE = """# Int8 networks, attacked with the gradients of their float twin
 Made by `python -m tests.peers.int8{flags}`; the numbers are in `int8.json`.
 
 ResNet-20 for CIFAR-10, quantised to 8 bits after training, on {images} test images that the quantised network
-classifies right. Robust accuracy in Linf, as the quantised network itself answers; in brackets the passes on each
-image: forward and backward ones for PGD ({steps} steps), queries for Square (at most {queries:,}). {processor}.
+classifies correctly. The table shows robust accuracy in Linf, judged by the quantised network itself. In brackets:
+passes per image, which are forward and backward passes for PGD ({steps} steps) and queries for Square (at most
+{queries:,}). Measured on {processor}.
 
-| quantised by | same class as float | eps | noise of PGD's size | PGD with the twin's gradients | Square |
+| quantised by | same class as float | eps | noise as large as PGD's | PGD with the twin's gradients | Square |
 |---|--:|--:|--:|--:|--:|
 {rows}
 """
@@ -62,7 +63,7 @@ def main() -> None:
         try:
             rows += measure(way, make, options)
         except ImportError as error:
-            print(f"{way}: left out, {error}", file=sys.stderr)
+            print(f"{way}: skipped, {error}", file=sys.stderr)
     write(rows, options)
 
 
@@ -99,7 +100,7 @@ def _column(values: tuple[float, ...]) -> Tensor:
 
 
 def by_torch(network: nn.Module, x: Tensor) -> nn.Module:
-    """Static quantisation by `torch.ao`: kernels for integers."""
+    """Static quantisation by `torch.ao`, with integer kernels."""
     from torch.ao.quantization import get_default_qconfig_mapping
     from torch.ao.quantization.quantize_fx import convert_fx, prepare_fx
 
@@ -149,7 +150,7 @@ WAYS = {"torch.ao": by_torch, "torchao (pt2e)": by_torchao, "onnxruntime": by_on
 
 
 def write(rows: list[dict[str, Any]], options: Any) -> None:
-    """Write the page and its numbers."""
+    """Write the numbers and the page."""
     options.out.mkdir(parents=True, exist_ok=True)
     (options.out / "int8.json").write_text(json.dumps(rows, indent=1) + "\n")
     given = {name: getattr(options, name) for name in ("images", "steps", "queries")}

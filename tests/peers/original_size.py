@@ -1,7 +1,7 @@
-"""How many photographs can be attacked at their own size: `python -m tests.peers.original_size --help`.
+"""Attacks on photographs at their original size: `python -m tests.peers.original_size --help`.
 
-Every file that the attack has written is opened again by plain Pillow and goes through torchvision's transforms to the
-bare network, in code that shares nothing with the attack's own.
+Every file that the attack has written is opened again with plain Pillow and passed through torchvision's transforms to
+the bare network, in code that shares nothing with the attack.
 """
 
 import argparse
@@ -22,7 +22,7 @@ STEPS = 10
 
 
 class Network(NamedTuple):
-    """A network, and how anybody would prepare a photograph for it."""
+    """A network and its usual preprocessing."""
 
     load: Callable[[], Any]
     size: int
@@ -31,12 +31,12 @@ class Network(NamedTuple):
 
 
 class Setting(NamedTuple):
-    """What is asked of the attack."""
+    """File format and budget of the attack, and its target."""
 
     saved: str
     levels: int
     least: int
-    """How many of the photographs have to be changed for good."""
+    """Target: number of photographs whose saved file still fools the network."""
 
 
 def _mobilenet() -> Any:
@@ -54,7 +54,7 @@ def _lite(name: str) -> Callable[[], Any]:
     return load
 
 
-NETWORKS = {  # the first is the one that is held to what is asked for
+NETWORKS = {  # the targets were set for the first
     "imagenet-mobilenet_v1-0.75-192": Network(_mobilenet, 192, 219, bicubic=False),
     "efficientnet_lite0": Network(_lite("efficientnet_lite0"), 224, 256, bicubic=True),
     "efficientnet_lite2": Network(_lite("efficientnet_lite2"), 260, 292, bicubic=True),
@@ -65,28 +65,28 @@ _HEAD = """# Photographs at their own size
 
 Made by `python -m tests.peers.original_size` on {processor}; the numbers are in `original_size.json`.
 
-Twelve photographs (a tiger, and eleven of ImageNet spread over its classes) are attacked by `advbench attack --size
-original --param steps=10`: `topk`, none of the first seven classes among the first seven, a margin of one logit to
-spare. Each file that was written is then opened again by plain Pillow, goes through torchvision's `Resize`,
-`CenterCrop`, `ToTensor` and `Normalize`, and to the bare network, in code that shares nothing with the attack; **held**
-counts those of which none of the seven classes that the photograph had first is among the first seven. **Size** is the
-largest perturbation that was allowed, **median Linf** that of what was found, before it was saved.
+`advbench attack --size original --param steps=10` attacks twelve photographs (a tiger, and eleven from ImageNet spread
+over its classes) with `topk`: none of the original top seven classes may remain in the top seven, with a margin of one
+logit. Each written file is then opened again with plain Pillow and passed through torchvision's `Resize`, `CenterCrop`,
+`ToTensor` and `Normalize` to the bare network, in code that shares nothing with the attack. **Held** counts the files
+for which none of the photograph's original top seven classes is still in the top seven. **Size** is the largest
+perturbation allowed; **median Linf** is the size of the perturbations found, before saving.
 
-The photographs have a short side of 256 pixels (the tiger 279), so that lite0, whose pictures are made 256 high or
-wide, sees eleven of them without a resize; the others resize all. *Plain rounding* is the same attack without what
-comes after it: through torch's resize in floats, without a margin to spare, rounded to the nearest level.
+The short side of the photographs is 256 pixels (the tiger: 279). lite0 resizes the short side to 256, so it sees eleven
+of them without a resize; the other networks resize all of them. *Plain rounding* is the same attack without the later
+stages: through torch's resize in floats, with no margin, rounded to the nearest level.
 
-| Network | Saved as | Size | Held | Asked for | Plain rounding | Median Linf | Median PSNR | Median seconds |
+| Network | Saved as | Size | Held | Target | Plain rounding | Median Linf | Median PSNR | Median seconds |
 |---|---|--:|--:|--:|--:|--:|--:|--:|
 """
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.peers.original_size", description=__doc__)
-    parser.add_argument("--networks", nargs="+", metavar="NAME", help="those alone; default: all")
-    parser.add_argument("--count", type=int, default=COUNT, help=f"photographs; default: {COUNT}")
-    parser.add_argument("--again", action="store_true", help="measure anew what is there already")
-    parser.add_argument("--page", action="store_true", help="measure nothing, write the page again")
+    parser.add_argument("--networks", nargs="+", metavar="NAME", help="networks to attack; default: all")
+    parser.add_argument("--count", type=int, default=COUNT, help=f"number of photographs; default: {COUNT}")
+    parser.add_argument("--again", action="store_true", help="repeat measurements that are already stored")
+    parser.add_argument("--page", action="store_true", help="only rewrite the page, without measuring")
     parser.add_argument("--out", type=Path, metavar="FOLDER", default=REPORT)
     options = parser.parse_args()
     path = options.out / "original_size.json"
@@ -99,7 +99,7 @@ def main() -> None:
 
 
 def _measured(options: argparse.Namespace, results: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Each setting of each network, with the photographs measured so far: handed out after each of them."""
+    """Yield each setting of each network with the photographs measured so far, after every photograph."""
     for name, network in NETWORKS.items():
         model = None
         if options.networks and name not in options.networks:
@@ -117,7 +117,7 @@ def _measured(options: argparse.Namespace, results: dict[str, Any]) -> Iterator[
 
 
 def photographs(count: int) -> list[Path]:
-    """The tiger, and others of even steps through the classes."""
+    """The tiger, and others at even steps through the classes."""
     from tests.peers.photographs import photographs as all_photographs
     from tests.peers.victims import SHARED
 
@@ -126,7 +126,7 @@ def photographs(count: int) -> list[Path]:
 
 
 def measure(model: Any, network: Network, setting: Setting, path: Path) -> dict[str, Any]:
-    """Attack one photograph, and look at the file that was written."""
+    """Attack one photograph and check the file that was written."""
     before = first_classes(model, network, path)
     with tempfile.TemporaryDirectory() as folder:
         start = time.perf_counter()
@@ -147,7 +147,7 @@ def measure(model: Any, network: Network, setting: Setting, path: Path) -> dict[
 
 
 def first_classes(model: Any, network: Network, file: Path | io.BytesIO) -> list[int]:
-    """The first seven classes of the picture in a file, by Pillow, torchvision and the bare network."""
+    """The top seven classes of the picture in a file, by Pillow, torchvision and the bare network."""
     import torch
     from PIL import Image
     from torchvision import transforms
@@ -190,7 +190,7 @@ def _attacked(model: Any, setting: Setting, path: Path, folder: Path) -> Any:
 
 
 def _by_plain_rounding(model: Any, network: Network, setting: Setting, path: Path, before: list[int]) -> bool:
-    """Whether the attack through torch's resize holds once it is rounded and saved, and nothing more is done."""
+    """Whether the attack through torch's resize still holds after mere rounding and saving."""
     import torch
 
     from advbench.config.pictures.photograph import parse_saved_as
@@ -207,7 +207,7 @@ def _by_plain_rounding(model: Any, network: Network, setting: Setting, path: Pat
 
 
 def _psnr(one: Path, other: Path) -> float:
-    """Peak signal-to-noise ratio of one picture beside another, dB."""
+    """Peak signal-to-noise ratio between two pictures, dB."""
     import numpy as np
     from PIL import Image
 
@@ -216,7 +216,7 @@ def _psnr(one: Path, other: Path) -> float:
 
 
 def page(results: dict[str, Any]) -> str:
-    """The page of what was measured."""
+    """The page with the results."""
     from statistics import median
 
     text = _HEAD.format(processor=processor())
@@ -236,13 +236,13 @@ def page(results: dict[str, Any]) -> str:
             )
     every = [row for rows in results.values() for row in rows.values()]
     apart = sum(row["held"] != bool(row["met"]) for row in every)
-    text += f"\nOf {len(every)} files, the independent reading contradicts the record's `met` on {apart}.\n"
+    text += f"\nThe independent reading contradicts the record's `met` on {apart} of {len(every)} files.\n"
     lossy = [row for key, rows in results.items() if "jpeg" in key for row in rows.values()]
     if lossy:
         saved, alone = (255 * median(row[name] for row in lossy) for name in ("of_the_file", "of_saving"))
         text += (
-            f"\nA JPEG differs from its photograph by more than the perturbation: by {saved:.0f}/255 at most (median), "
-            f"where the photograph itself, saved in the same way, is {alone:.0f}/255 from itself.\n"
+            f"\nA saved JPEG differs from its photograph by more than the perturbation: the largest difference is "
+            f"{saved:.0f}/255 (median), and {alone:.0f}/255 for the unperturbed photograph saved the same way.\n"
         )
     return text
 

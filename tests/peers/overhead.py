@@ -1,8 +1,8 @@
-"""What the harness costs beside the same attacks called bare: `python -m tests.peers.overhead`.
+"""Cost of the harness compared with bare calls of the same attacks: `python -m tests.peers.overhead`.
 
-In one process, on one thread, every unit of work of a suite is done twice in turn: by the harness, and as the bare call
-of its attack on the same images, which lie ready in memory. The harness is also charged with all that a run does
-beside its units: planning, predicting the clean images, checking the models, saving, and reading the run back.
+In one process, on one thread, every unit of a suite is run twice in turn: by the harness, and as a bare call of its
+attack on the same images, already in memory. The harness is also charged with everything that a run does besides its
+units: planning, predicting the clean images, checking the models, saving, and reading the run back.
 """
 
 import argparse
@@ -25,29 +25,29 @@ _PAGE = """# The cost of the harness
 
 Made by `python -m tests.peers.overhead{flags}`; the numbers are in `overhead.json`.
 
-The suite `{suite}` with {images} images of each data set: {units} units of attacks, {rows:,} results. Each unit was
-done twice in turn, by the harness and as the bare call `attack(model, x, goal, eps=..., seed=...)` on images that lay
-ready in memory, in one process on one thread. The harness is charged with everything that a run does beside: planning,
-the predictions for the clean images, the trust checks, judging, saving with a flush to the disk after every file, and
-reading the run back. Starting Python and importing torch and pandas is in neither. Measured on {processor}.
+The suite `{suite}` with {images} images of each data set: {units} attack units, {rows:,} results. Each unit was run
+twice in turn in one process on one thread: by the harness, and as the bare call `attack(model, x, goal, eps=...,
+seed=...)` on images already in memory. The harness is also charged with everything else that a run does: planning,
+predicting the clean images, the trust checks, judging, saving with a flush to disk after every file, and reading the
+run back. Starting Python and importing torch and pandas count for neither. Measured on {processor}.
 
-| | seconds of the processor | seconds on the wall |
+| | processor time, s | wall-clock time, s |
 |---|--:|--:|
-| the attacks called bare | {bare[0]:.1f} | {bare[1]:.1f} |
-| the run, with the same attacks in it | {harness[0]:.1f} | {harness[1]:.1f} |
-| of that, planning | {planning[0]:.1f} | {planning[1]:.1f} |
-| of that, judging the candidates, as they are and in 8 bits | {judging[0]:.1f} | {judging[1]:.1f} |
+| the bare attacks | {bare[0]:.1f} | {bare[1]:.1f} |
+| the run, including the same attacks | {harness[0]:.1f} | {harness[1]:.1f} |
+| of this, planning | {planning[0]:.1f} | {planning[1]:.1f} |
+| of this, judging the candidates as they are and in 8 bits | {judging[0]:.1f} | {judging[1]:.1f} |
 | **overhead** | **{overhead[0]:.1%}** | {overhead[1]:.1%} |
 
-For each unit that is {each:.0f} ms of the processor. Without judging, which a bare call leaves to whoever calls, the
-overhead is {without:.1%}.
+That is {each:.0f} ms of processor time per unit. Without judging, which a bare call leaves to the caller, the overhead
+is {without:.1%}.
 """
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.peers.overhead", description=__doc__)
-    parser.add_argument("--suite", default="ci", help="one in the package; default: ci")
-    parser.add_argument("--images", type=int, metavar="N", help="of each data set; default: as the suite says")
+    parser.add_argument("--suite", default="ci", help="a suite of the package; default: ci")
+    parser.add_argument("--images", type=int, metavar="N", help="images of each data set; default: from the suite")
     parser.add_argument("--out", type=Path, metavar="FOLDER", default=REPORT)
     options = parser.parse_args()
     # read when torch is imported; threads that spin while they wait disturb every measurement
@@ -60,7 +60,7 @@ def main() -> None:
 
 
 class Clock:
-    """Seconds of the processor and on the wall that were spent inside its contexts."""
+    """Processor and wall-clock seconds spent inside its contexts."""
 
     def __init__(self) -> None:
         self.spent = [0.0, 0.0]
@@ -75,12 +75,12 @@ class Clock:
 
 
 def measure(name: str, images: int | None, progress: Callable[[str], None]) -> dict[str, Any]:
-    """Run a suite, with every attack of it called bare beside.
+    """Run a suite, and call each of its attacks bare as well.
 
     Args:
-        name: Of a suite in the package.
-        images: Of each data set; None: as the suite says.
-        progress: Told of every unit.
+        name: Name of a suite in the package.
+        images: Number of images of each data set; None: from the suite.
+        progress: Called with a line about every unit.
 
     Returns:
         A record for `reports/peers/overhead.json`.
@@ -150,7 +150,7 @@ def measure(name: str, images: int | None, progress: Callable[[str], None]) -> d
 
 
 def _bare(unit: Any, context: Any) -> Callable[[], Any]:
-    """The attack of a unit as a library is called, on images in memory."""
+    """The attack of a unit as a bare library call, on images in memory."""
     import torch
 
     from advbench.config.goals import parse_goal

@@ -1,7 +1,7 @@
-"""The suite `profile` on a hundred photographs, and what it takes: `python -m tests.peers.profile`.
+"""The suite `profile` on a hundred photographs, and its cost: `python -m tests.peers.profile`.
 
-The photographs lie in the folder `shared` beside the repository. The run is kept in a folder, so that one that was
-stopped goes on where it was; seconds of the processor are those of every time it was started.
+The photographs are in the folder `shared` next to the repository. The run is kept in a folder, so an interrupted run
+can be resumed; its processor time is summed over all starts.
 """
 
 import argparse
@@ -29,8 +29,8 @@ _PAGE = """# A profile of {model} in half an hour
 Made by `python -m tests.peers.profile{flags}`; the numbers are in `profile.json`.
 
 `advbench run profile --model {model} --data {data}` on {images} photographs, with two workers:
-**{minutes:.1f} minutes** if two cores are free, that is {cpu:.0f} seconds of the processor. (The clock on the wall,
-on a machine that did other things too, said {wall:.0f} seconds.) Measured on {processor}.
+**{minutes:.1f} minutes** if two cores are free, from {cpu:.0f} seconds of processor time. (The wall-clock time, on a
+machine with other work, was {wall:.0f} seconds.) Measured on {processor}.
 
 {lead}.
 
@@ -40,7 +40,7 @@ on a machine that did other things too, said {wall:.0f} seconds.) Measured on {p
 
 {curves}
 
-Seconds for each image by attack, with what the harness does around them: {seconds}.
+Seconds per image by attack, including the harness: {seconds}.
 """
 
 
@@ -48,9 +48,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.peers.profile", description=__doc__)
     parser.add_argument("--model", default="efficientnet_lite0", metavar="NAME")
     parser.add_argument("--images", type=int, default=100, metavar="N")
-    parser.add_argument("--run", type=Path, default=Path("reports/profile"), metavar="FOLDER", help="of the run")
-    parser.add_argument("--out", type=Path, default=REPORT, metavar="FOLDER", help="of the page")
-    parser.add_argument("--page", action="store_true", help="write the page of a run that is finished")
+    parser.add_argument("--run", type=Path, default=Path("reports/profile"), metavar="FOLDER", help="folder of the run")
+    parser.add_argument("--out", type=Path, default=REPORT, metavar="FOLDER", help="folder of the page")
+    parser.add_argument("--page", action="store_true", help="only write the page of a finished run")
     options = parser.parse_args()
     if not options.page:
         _run(options)
@@ -70,7 +70,7 @@ def _run(options: argparse.Namespace) -> None:
 
 
 def _spent() -> tuple[float, float]:
-    """Seconds of the processor, of this process and of those it has waited for, and on the wall."""
+    """Processor seconds of this process and its finished children, and wall-clock seconds."""
     uses = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     return sum(use.ru_utime + use.ru_stime for use in uses), time.perf_counter()
 
@@ -102,7 +102,7 @@ def _write(options: argparse.Namespace) -> None:
 
 
 def _by_attack(run: Any) -> dict[str, float]:
-    """Seconds for each image: attack -> mean over the images."""
+    """Attack -> mean seconds per image."""
     names = run.frame["attack"].astype(str).str.partition("/")[0]
     sums = run.frame["seconds"].astype(float).groupby(names).sum() / run.frame["sample_id"].nunique()
     return {str(name): float(each) for name, each in sums.sort_values(ascending=False).items()}

@@ -1,6 +1,6 @@
 """Memory and time of runs on many photographs: `python -m tests.peers.scale`.
 
-Runs of growing size on generated images of 224 pixels, each a command of its own; then the report of many rows.
+Runs of growing size on generated images of 224 pixels, each a separate command; then a report on many rows.
 """
 
 import argparse
@@ -31,11 +31,11 @@ _PAGE = """# Runs on many photographs
 
 Made by `python -m tests.peers.scale{flags}`; the numbers are in `scale.json`.
 
-`advbench run`, from start to end: FGSM and random noise on a cheap network, on generated images of 224 x 224 pixels
-that are drawn anew whenever they are read, as a decoder would. Peak memory is that of the largest process.
-Measured on {processor}.
+`advbench run`, from start to end: FGSM and random noise on a cheap network. The images, 224 x 224 pixels, are
+generated anew each time they are read, as if decoded from a file. Peak memory is that of the largest process. Measured
+on {processor}.
 
-| images | workers | units | rows | seconds | of all processors | ms of them an image | peak memory, MB |
+| images | workers | units | rows | seconds | processor time, s | processor time per image, ms | peak memory, MB |
 |--:|--:|--:|--:|--:|--:|--:|--:|
 {lines}
 
@@ -49,7 +49,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.peers.scale", description=__doc__)
     parser.add_argument("--images", type=int, nargs="+", default=[5_000, 20_000, 50_000], metavar="N")
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2], metavar="N")
-    parser.add_argument("--rows", type=int, default=1_000_000, metavar="N", help="of the run that is only read")
+    parser.add_argument("--rows", type=int, default=1_000_000, metavar="N", help="rows of the run to report on")
     parser.add_argument("--out", type=Path, metavar="FOLDER", default=REPORT)
     options = parser.parse_args()
     given = [word for word in sys.argv[1:] if "out" not in word]
@@ -66,7 +66,7 @@ def main() -> None:
 
 
 def _run(images: int, workers: int) -> dict[str, Any]:
-    """Run the suite on some images."""
+    """Run the suite on this many images."""
     with tempfile.TemporaryDirectory() as folder:
         suite = Path(folder) / "suite.toml"
         suite.write_text(SUITE, encoding="utf-8")
@@ -90,7 +90,7 @@ def _run(images: int, workers: int) -> dict[str, Any]:
 
 
 def _watch(process: "subprocess.Popen[bytes]", every: float = 0.5) -> float:
-    """Wait for a process; the largest peak memory of it and of those that it started, MB."""
+    """Wait for a process, and return the largest peak memory of it and its children, MB."""
     peaks = [0.0]
     while process.poll() is None:
         for pid in [str(process.pid), *_children(process.pid)]:
@@ -105,10 +105,10 @@ def _watch(process: "subprocess.Popen[bytes]", every: float = 0.5) -> float:
 
 
 def _children(pid: int) -> list[str]:
-    """Ids of the processes that a process started, read from where Linux shows them."""
+    """Ids of the children of a process, read from `/proc`."""
     found = []
     for path in Path("/proc").glob("[0-9]*/stat"):
-        with suppress(OSError):  # it has ended meanwhile
+        with suppress(OSError):  # it has ended in the meantime
             after_name = path.read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
             if after_name[1] == str(pid):
                 found.append(path.parent.name)
@@ -127,7 +127,7 @@ def _many(rows: int) -> dict[str, Any]:
 
 
 def _write_many(folder: Path, images: int) -> None:
-    """The folder of a run that never took place; its rows are drawn."""
+    """Write the folder of a run that never took place, with random rows."""
     import numpy as np
 
     from advbench.records.run_folder import RunFolder
@@ -153,12 +153,12 @@ def _write_many(folder: Path, images: int) -> None:
 
 
 def made_records(same: dict[str, Any], ids: Sequence[str], chance: Any) -> list[Any]:
-    """Records of images that were never attacked, with sizes that are drawn.
+    """Records of images that were never attacked, with random sizes.
 
     Args:
-        same: The columns that all of them share.
+        same: Columns that all of them share.
         ids: Ids of the images (N).
-        chance: Random generator of numpy.
+        chance: NumPy random generator.
     """
     from advbench.records.record import OK, Record
 
@@ -174,7 +174,7 @@ def made_records(same: dict[str, Any], ids: Sequence[str], chance: Any) -> list[
 
 
 def _facts(folder: Path) -> dict[str, int]:
-    """Numbers of units and rows of a run."""
+    """Numbers of units and rows in a run."""
     from advbench.records.stored_run import read_run
 
     run = read_run(folder)

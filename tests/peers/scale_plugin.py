@@ -1,4 +1,4 @@
-"""Generated photographs and a cheap network, for `python -m tests.peers.scale`: nothing of them is on the disk."""
+"""Generated photographs and a cheap network, for `python -m tests.peers.scale`; nothing is read from disk."""
 
 import os
 
@@ -24,7 +24,7 @@ def load_network(card: ModelCard, weights: None = None) -> Classifier:
 
 
 def photographs(card: DatasetCard, source: DataSource) -> Dataset:
-    """As many images as the environment says; each is drawn from its number when it is read."""
+    """As many images as the environment variable says; each is generated from its number when it is read."""
     count = int(os.environ["ADVBENCH_SCALE_IMAGES"])
 
     def read(number: int) -> Image.Image:

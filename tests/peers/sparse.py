@@ -1,8 +1,8 @@
-"""Attacks within a budget in L0 beside the originals, at equal numbers of passes: `python -m tests.peers.sparse`.
+"""Attacks within an L0 budget and their originals, at equal numbers of passes: `python -m tests.peers.sparse`.
 
-The networks and images lie in the folder `shared` beside the repository. The originals are the authors' own files, in a
-folder of yours: `spgd.py` of CityU-MLO/sPGD, `rs_attacks.py` and `utils.py` of fra31/sparse-rs. Without `--authors`
-they are left out. What has been measured is kept, so that it can be interrupted.
+The networks and images are in the folder `shared` next to the repository. The originals are the authors' own files, in
+a folder of yours: `spgd.py` from CityU-MLO/sPGD, `rs_attacks.py` and `utils.py` from fra31/sparse-rs. Without
+`--authors` they are skipped. Results are saved as they come, so the command can be interrupted.
 """
 
 import argparse
@@ -17,28 +17,28 @@ from typing import Any
 
 REPORT = Path(__file__).parents[2] / "reports" / "peers"
 CASES = {"cifar10-cnn-a-adv": (7, 100), "mnist-cnn-a-adv": (5, 100), "cifar10-resnet20": (3, 100)}
-"""Network -> values that may change, at which about half of the images stand, and how many images."""
+"""Network -> number of values that may change, so that about half of the images survive, and number of images."""
 PASSES = 1000
-"""Forward and backward, on an image that is not fooled."""
+"""Forward and backward passes on an image that is not fooled."""
 NAMES = ("standard", "standard-capped", "spgd", "spgd-projected", "sparse_rs")
 """Attacks of this project."""
 ORIGINALS = ("original-spgd", "original-spgd-projected", "original-sparse-rs")
-"""Those of the authors."""
+"""The authors' own implementations."""
 
 _HEAD = """# Within a budget in L0
 
 Made by `python -m tests.peers.sparse --authors FOLDER`; the numbers are in `sparse.json`.
 
-Of the first test images those that the network has right, in one batch on one thread; **k** is how many values may
-change, those of a colour pixel counting three. **Robust** is the share of them that a fresh forward pass of the model
-still has right; what exceeds k or leaves [0, 1] does not count as fooled. **Passes**, forward and backward, are a mean
-over the images; all attacks but `standard` end at {passes:,} on an image that is not fooled, `standard-capped` by
-`attacks.capped`. **Seconds** are of processors that had other work, and rows were measured on different days: they are
-rough.
+Each attack gets those of the first test images that the network classifies correctly, in one batch on one thread.
+**k** is the number of values that may change; a colour pixel counts as three. **Robust** is the share of images that a
+fresh forward pass of the model still classifies correctly; candidates that exceed k or leave [0, 1] do not count as
+fooled. **Passes**, forward and backward, are averaged over the images; on an image that is not fooled, every attack but
+`standard` stops at {passes:,}, `standard-capped` by means of `attacks.capped`. **Seconds** are processor time on a
+machine with other work, and rows were measured on different days: they are rough.
 
-The originals are the authors' own code with their defaults; they count pixels, and are given every image as one of a
-single channel, so that their pixels are our values. Settings of `standard` were chosen on test images 100 to 163 of the
-first two networks. A network that takes long has fewer images (`--images`).
+The originals are the authors' own code with their defaults. They count pixels, so every image is passed to them with a
+single channel, and their pixels are our values. The settings of `standard` were chosen on test images 100 to 163 of the
+first two networks. Slow networks get fewer images (`--images`).
 
 | Network | k | Images | Attack | Robust | Passes | Seconds |
 |---|--:|--:|---|--:|--:|--:|
@@ -46,7 +46,7 @@ first two networks. A network that takes long has fewer images (`--images`).
 
 
 class Counted:
-    """A model that counts passes, and takes images of any shape for those that it knows.
+    """A model that counts passes, and reshapes images to the shape that it knows.
 
     Args:
         model: The network.
@@ -67,7 +67,7 @@ class Counted:
         return logits
 
     def eval(self) -> "Counted":
-        """What the authors call; there is nothing to do."""
+        """Do nothing; the authors' code calls it."""
         return self
 
     def _count(self, gradient: Any) -> None:
@@ -79,10 +79,10 @@ def main() -> None:
     parser.add_argument("--networks", nargs="+", metavar="NAME", choices=CASES, default=list(CASES))
     parser.add_argument("--attacks", nargs="+", metavar="NAME", choices=(*NAMES, *ORIGINALS), help="default: all")
     parser.add_argument(
-        "--images", type=int, metavar="N", help="the first N at most, for a quick look or a busy machine"
+        "--images", type=int, metavar="N", help="only the first N images, for a quick look or a busy machine"
     )
-    parser.add_argument("--authors", type=Path, metavar="FOLDER", help="where the authors' files are")
-    parser.add_argument("--again", action="store_true", help="measure what has been measured once more")
+    parser.add_argument("--authors", type=Path, metavar="FOLDER", help="folder with the authors' files")
+    parser.add_argument("--again", action="store_true", help="repeat measurements that are already stored")
     parser.add_argument("--out", type=Path, metavar="FOLDER", default=REPORT)
     options = parser.parse_args()
     # read when torch is imported; threads that spin while they wait disturb every measurement
@@ -101,7 +101,7 @@ def main() -> None:
 
 
 def _find_authors(folder: Path) -> None:
-    """Put the authors' files where they are imported from, and in place of scikit-image, which they only import."""
+    """Make the authors' files importable, with a stand-in for scikit-image, which they import but never use."""
     sys.path.insert(0, str(folder))
     unused = types.ModuleType("skimage.util")
     unused.random_noise = None  # type: ignore[attr-defined]
@@ -109,7 +109,7 @@ def _find_authors(folder: Path) -> None:
 
 
 def _measure(network: str, attack: str, images: int | None) -> dict[str, Any]:
-    """What an attack leaves of the images, and its cost."""
+    """The images that survive an attack, and its cost."""
     import torch
 
     from tests.peers.victims import cifar10, mnist

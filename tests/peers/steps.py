@@ -1,7 +1,7 @@
-"""What a step of an attack costs beside the passes through a small network: `python -m tests.peers.steps`.
+"""Cost of an attack's step beyond the passes through a small network: `python -m tests.peers.steps`.
 
-An attack is run once to see which images it asks about. Then the attack, and the bare passes forward and backward on
-the very same images, have their turns in one process on one thread.
+An attack is run once to record the images that it passes to the model. Then the attack, and bare forward and backward
+passes on exactly the same images, take turns in one process on one thread.
 """
 
 import argparse
@@ -20,30 +20,30 @@ from tests.peers.commands import processor
 REPORT = Path(__file__).parents[2] / "reports" / "peers"
 NETWORKS = ("mnist_convnet", "lenet")
 ROUNDS = {1: 61, 8: 21, 128: 7}
-"""Images in the batch -> turns of each."""
+"""Images in the batch -> number of turns of each."""
 STEPS = 40
 EPS = 1e-6
-"""So small that no image is fooled and all are attacked to the end."""
+"""Budget so small that no image is fooled and all are attacked to the end."""
 
-_PAGE = """# What a step costs beside the passes
+_PAGE = """# The cost of a step beyond its passes
 
 Made by `python -m tests.peers.steps`; the numbers are in `steps.json`.
 
-Attacks of {steps} steps in Linf on test images of MNIST; PGD and APGD with an eps of {eps:g}, so that no image leaves
-before the end. **Bare** is the loop that anybody would write, without a step: forward pass, cross-entropy, gradient
-with respect to the images, on the very images that the attack asked about. **Ratio** is the time of the attack, its
-checks, its pass over the clean images and that of the last candidates included, divided by that of the bare loop: the
-median over turns that followed each other, in one process on one thread. **Adds** is the difference for each step.
-The time is that of the processor. Measured on {processor}.
+Attacks of {steps} steps in Linf on MNIST test images; PGD and APGD have an eps of {eps:g}, so that every image is
+attacked to the end. **Bare** is the plain loop without a step: forward pass, cross-entropy, and gradient with respect
+to the images, on exactly the images that the attack passed to the model. **Ratio** is the time of the attack, including
+its checks and its passes over the clean images and the last candidates, divided by that of the bare loop: the median
+over consecutive turns, in one process on one thread. **Adds** is the difference per step. All times are processor time.
+Measured on {processor}.
 
-| Network | Images | Attack | Bare, ms a step | Adds, ms | Ratio |
+| Network | Images | Attack | Bare, ms per step | Adds, ms | Ratio |
 |---|--:|---|--:|--:|--:|
 """
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.peers.steps", description=__doc__)
-    parser.add_argument("--networks", nargs="+", metavar="NETWORK", default=NETWORKS, help="of the zoo, for MNIST")
+    parser.add_argument("--networks", nargs="+", metavar="NETWORK", default=NETWORKS, help="MNIST networks of the zoo")
     parser.add_argument("--batches", nargs="+", type=int, metavar="N", choices=ROUNDS, default=list(ROUNDS))
     parser.add_argument("--out", type=Path, metavar="FOLDER", default=REPORT)
     options = parser.parse_args()
@@ -63,7 +63,7 @@ def main() -> None:
 
 
 def _measure(network: str, images: int) -> dict[str, dict[str, Any]]:
-    """What each attack costs on this network, in a batch of so many images."""
+    """Cost of each attack on this network, in a batch of this many images."""
     import torch
 
     from advbench import load_model
@@ -88,13 +88,13 @@ def _measure(network: str, images: int) -> dict[str, dict[str, Any]]:
 
 
 def _compared(call: Callable[[], object], bare: Callable[[], object], rounds: int) -> tuple[float, float]:
-    """Seconds of the second, and how many times as long the first takes: medians over turns."""
+    """Seconds of the bare loop, and the attack's time relative to it: medians over turns."""
     turns = [(_seconds(call), _seconds(bare)) for _ in range(rounds)]
     return median(without for _, without in turns), median(with_ / without for with_, without in turns)
 
 
 def _remembering(model: Any, seen: list[Any]) -> Callable[[Any], Any]:
-    """The model, keeping what it is asked about where a gradient is wanted."""
+    """The model, recording its inputs whenever a gradient is needed."""
 
     def asked(x: Any) -> Any:
         if x.requires_grad:
@@ -105,7 +105,7 @@ def _remembering(model: Any, seen: list[Any]) -> Callable[[Any], Any]:
 
 
 def _bare(model: Any, batches: list[Any], labels: Any) -> None:
-    """The passes and nothing else."""
+    """Run the passes and nothing else."""
     import torch
 
     for x in batches:

@@ -1,7 +1,7 @@
-"""What limits universal perturbations: fits that differ in one thing each: `python -m tests.peers.universal_limits`.
+"""What limits universal perturbations: fits that each change one thing: `python -m tests.peers.universal_limits`.
 
-Networks and images are not those of `reports/universal/README.md`, except for MNIST. What was measured before is kept
-unless it is asked for again.
+Networks and images are not those of `reports/universal/README.md`, except for MNIST. Stored measurements are kept
+unless `--only` or `--again` repeats them.
 """
 
 import argparse
@@ -32,9 +32,9 @@ from tests.peers.universal_methods import Shuffled
 from tests.peers.victims import Target, cifar10_training, mnist
 
 MARGIN = {"_likelihood": margin}
-"""What takes the place of the clipped likelihood where the margin is descended."""
+"""Replacement of the clipped likelihood by the margin."""
 SHORT = {"CERTAIN": 2.5}
-"""The likelihood clipped at fewer nats."""
+"""Clips the likelihood at fewer nats."""
 FROM_THE_START = FitState(0, 0, 0, torch.zeros(1), torch.zeros(1), torch.zeros(1), weakness=1.0)
 
 
@@ -48,23 +48,23 @@ class Net(NamedTuple):
 
 
 class Fit(NamedTuple):
-    """One way to fit, and how many times."""
+    """One way to fit, and the number of fits."""
 
     net: str
     fits: int = 1
-    """With seeds from 0 on; on photographs, each to another split."""
+    """Number of fits, with seeds from 0 on; on photographs, each on a different split."""
     images: int = 500
     steps: int = 400
     batch: int = 16
     params: Mapping[str, Any] = {}
     """Parameters of the attack."""
     internals: Mapping[str, Any] = {}
-    """Names of the attack's module that mean something else here."""
+    """Names in the attack's module that are replaced for this fit."""
     start: FitState | None = None
 
 
 def _parts(load: Callable[[], Target], first: int, split: int) -> tuple[Classifier, Tensor, Tensor]:
-    """The first 500 of the images from one on, then 1,000 others, then more to fit to."""
+    """The model, the images to fit to and 1,000 others, starting at image `first`."""
     target = load()
     x = target.x[first:]
     return target.model, torch.cat([x[:500], x[1500:]]), x[500:1500]
@@ -103,14 +103,14 @@ FITS = {
     "default, digits": Fit(DIGITS, fits=2),
     "all views weakened from the start, digits": Fit(DIGITS, fits=2, params=WEAK, start=FROM_THE_START),
 }
-"""Name -> what is fitted how."""
+"""Name -> fit."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.peers.universal_limits", description=__doc__)
-    parser.add_argument("--only", nargs="+", metavar="NAME", choices=FITS, help="which, anew")
-    parser.add_argument("--again", action="store_true", help="measure anew what is there already")
-    parser.add_argument("--page", action="store_true", help="measure nothing, and write the page again")
+    parser.add_argument("--only", nargs="+", metavar="NAME", choices=FITS, help="fits to repeat")
+    parser.add_argument("--again", action="store_true", help="repeat measurements that are already stored")
+    parser.add_argument("--page", action="store_true", help="only rewrite the page, without measuring")
     parser.add_argument("--out", type=Path, metavar="FOLDER", default=REPORT)
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -143,7 +143,7 @@ def _measured(fit: Fit) -> Iterator[dict[str, Any]]:
 
 
 def _counts(model: Classifier, x: Tensor, found: Perturbation) -> dict[str, int]:
-    """How many images are fooled, and what becomes of the class that most are put into."""
+    """How many images are fooled, and what happens to the class that most end in."""
     before, after = _labels(model, x), _labels(model, found.apply(x))
     favourite = int(after.bincount().argmax())
     were = before == favourite

@@ -1,4 +1,4 @@
-"""The page `reports/universal/limits.md`, made of `limits.json`."""
+"""The page `reports/universal/limits.md`, generated from `limits.json`."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -9,31 +9,31 @@ _HEAD = """# What limits universal perturbations
 
 Made by `python -m tests.peers.universal_limits`; the numbers are in `limits.json`.
 
-Each fit differs from the default in one thing. The images of CIFAR-10, from its training set, and the network of
-the photographs are not among those of the [table of rates](README.md). Several fits differ in their seed and, on
-photographs, in the split. **Fitted to** and **others**: the fraction fooled of the images fitted to (of the first
-500 of them), and of the rest. **Favourite**: the fraction of the others that end in the most frequent class. **Of
-it already**: how many of the others were in this class when clean, and how many of these are fooled. **Seconds**
-are of the processor, on a machine that did other work too, the mean of the fits.
+Each fit differs from the default in one thing. The CIFAR-10 images, from its training set, and the network for the
+photographs are not among those of the [table of rates](README.md). Repeated fits differ in their seed and, on
+photographs, in the split. **Fitted to** and **others**: the share of images fooled among those fitted to (the first 500
+of them), and among the rest. **Favourite**: the share of the others that end in the most frequent class. **Of it
+already**: how many of the others were in this class when clean, and how many of these are fooled. **Seconds** are
+processor time on a machine with other work, averaged over the fits.
 
 """
 _TOLD = """
-- **It is not the number of images.** About as many of the images fitted to are fooled as of the others, and three
-  times as many images to fit to fool hardly more.
-- **Nor the views**: with images that are neither enlarged nor mirrored the rates are about the same.
-- **With ten classes it is that one class takes nearly all.** The images that were of this class already, a tenth of
-  all, stay in it. A perturbation that has one favourite fools 90 % at the very best, and only if it fails nowhere
-  else. Aimed at each class in turn, it fools no more than without an aim.
-- **The loss changes little**: the margin does as well as the clipped likelihood. Clipped earlier, the likelihood
-  divides the images among more classes, and fewer of them are fooled.
+- **The number of images is not the limit.** About as many of the images fitted to are fooled as of the others, and
+  three times as many images to fit to fool hardly more.
+- **Nor are the views**: without enlarging or mirroring images the rates are about the same.
+- **With ten classes, the limit is that one class takes nearly all images.** Those already in this class, a tenth of
+  all, stay in it. A perturbation with one favourite class fools at most 90 %, and only if it fails nowhere else. Aimed
+  at each class in turn, it fools no more than without a target.
+- **The loss matters little**: the margin does as well as the clipped likelihood. Clipped earlier, the likelihood
+  spreads the images over more classes, and fewer of them are fooled.
 - **More gradients help a little**, at many times the cost.
-- **Views that get a part of the perturbation** help on photographs, where most images fall. At budgets too small to
-  fool most images they would do harm: so views are weakened only as far as four fifths of them are still fooled.
+- **Views that get part of the perturbation** help on photographs, where most images are fooled. At budgets too small to
+  fool most images they would do harm, so views are weakened only as long as four fifths of them are still fooled.
 """
 
 
 def page(found: Mapping[str, Sequence[Record]]) -> str:
-    """The page, of the rows by the name of their fits."""
+    """The page, from the rows by the names of their fits."""
     lines = ["| Fit | Model | Images | Steps | Fitted to | Others | Favourite | Of it already | Seconds |"]
     lines += ["|---|---|--:|--:|--:|--:|--:|--:|--:|"]
     lines += [_line(name, rows) for name, rows in found.items()]

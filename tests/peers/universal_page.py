@@ -1,4 +1,4 @@
-"""The page `reports/universal/README.md` and its curve, made of `results.json`."""
+"""The page `reports/universal/README.md` and its curve, generated from `results.json`."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,36 +14,37 @@ _HEAD = """# Universal perturbations
 
 Made by `python -m tests.peers.universal`, and `--transfer` for the second table; the numbers are in `results.json`.
 
-One perturbation for all images, fitted to some and measured on others: how often the first class is no longer that
-of the clean image (the fooling rate), with a 95 % interval, and the class that most perturbed images are put into.
-No perturbation was fitted to an image it is measured on, but all of these images were there when choices were made:
-for the photographs that of the loss, for all that which images are mirrored and that the budget is filled out in the
-end; how views are weakened was chosen on two other networks with the same photographs, after a version that weakened
-all of them had lost on some rows of this table. So the rates may flatter a little. The pictures of CIFAR-10 are of the
-training set. Perturbations are in whole steps of 1/255, those of ART excepted.
+One perturbation for all images, fitted to some images and measured on others. **Fooled** is the fooling rate: how often
+the predicted class differs from that of the clean image, with a 95 % interval. The table also shows the class that most
+perturbed images end in. No perturbation was fitted to an image it is measured on, but all of these images were
+available when choices were made: for the photographs, the choice of the loss; for all of them, which images are
+mirrored, and that the budget is filled out at the end. How views are weakened was chosen on two other networks with the
+same photographs, after a version that weakened all views had lost on some rows of this table. So the rates may be
+slightly flattering. The CIFAR-10 images are from the training set. Perturbations are in whole steps of 1/255, except
+ART's.
 
-**UniversalPerturbation** is the attack with its defaults but for the number of steps, which the rows tell; **random
-pictures**: fitted to smooth random colours, so that it has seen no photograph; **ART's images**: fitted to as few as
-ART's, and once with a quarter of the steps; **UAP-SGD**: signs of the gradient of the first class's log-probability,
-without views or momentum, for the same number of steps; **UniversalDeepFool**: the original algorithm, one pass. ART's,
-one pass too, is given fewer images, because of what each costs it. **Seconds** are of the processor, on one machine
-that did other work too, and comparable by their ratio only.
+**UniversalPerturbation** is the attack with its defaults, except for the number of steps, which is given in the rows.
+**Random pictures**: fitted to smooth random colours, so it has seen no photograph. **ART's images**: fitted to as few
+images as ART's, and once with a quarter of the steps. **UAP-SGD**: signs of the gradient of the log-probability of the
+top class, without views or momentum, for the same number of steps. **UniversalDeepFool**: the original algorithm, one
+pass. ART's, also one pass, is given fewer images because each one is so expensive. **Seconds** are processor time on a
+machine with other work; compare only their ratios.
 
 """
-_OLDER = """Rows marked with * are of an earlier version, which gave every view the whole perturbation.
+_OLDER = """Rows marked with * were measured with an earlier version, which gave every view the whole perturbation.
 
 """
 
 
 _LIMIT = """## What limits it
 
-[Fits that differ in one thing each](limits.md): the number of images, the loss, the class aimed at, the number of
-gradients and what views get of the perturbation.
+[Fits that each change one thing](limits.md): the number of images, the loss, the target class, the number of gradients,
+and the share of the perturbation that views get.
 """
 
 
 def write_page(results: Record, folder: Path) -> None:
-    """Write the page, and the curve as a picture."""
+    """Write the page and the picture of the curve."""
     every = list(results["rates"].values())
     rates = [row for row in every if not row.get("split")]
     lines = ["| Model | Linf eps | Method | Images | Fooled | Interval, % | Most frequent class | Seconds |"]
@@ -63,7 +64,7 @@ def write_page(results: Record, folder: Path) -> None:
 
 
 def _splits(rows: Sequence[Record], nets: Sequence[str]) -> list[str]:
-    """Fooling rates where the photographs were divided in several ways, if they were."""
+    """The table of fooling rates over several splits of the photographs; empty if there is only one."""
     found: dict[tuple[str, float, str], dict[int, float]] = {}
     for row in sorted(rows, key=lambda row: (nets.index(row["net"]), *_place(row))):
         rate = row["changed"] / row["images"]
@@ -72,7 +73,7 @@ def _splits(rows: Sequence[Record], nets: Sequence[str]) -> list[str]:
     if not several:
         return []
     one = next(row for row in rows if row.get("split"))
-    told = f"The photographs divided anew, into {one['fitted']} that are fitted to and {one['images']} to measure on."
+    told = f"The photographs split differently: {one['fitted']} to fit to and {one['images']} to measure on."
     count = 1 + max(max(splits) for splits in several.values())
     lines = ["", "## Other splits", "", told, ""]
     lines += [f"| Model | Linf eps | Method | {' | '.join(f'Split {k}' for k in range(count))} | Mean |"]
@@ -84,12 +85,12 @@ def _splits(rows: Sequence[Record], nets: Sequence[str]) -> list[str]:
 
 
 def _transfer(table: Record, version: int) -> list[str]:
-    """The second table, if it was measured."""
+    """The second table; empty if it was not measured."""
     if not table:
         return []
     columns = list(table)
-    told = "Fitted to the model of the row, put before the model of the column."
-    told += "" if version == VERSION else " All of it is of the earlier version."
+    told = "Fooling rates of perturbations fitted to the row's model, on the column's model."
+    told += "" if version == VERSION else " All of them are from the earlier version."
     lines = ["", "## Transfer", "", told, ""]
     lines += [f"| | {' | '.join(columns)} |", f"|---|{'--:|' * len(columns)}"]
     for source, found in table.items():
@@ -99,7 +100,7 @@ def _transfer(table: Record, version: int) -> list[str]:
 
 
 def _place(row: Record) -> tuple[float, int]:
-    """Within a network, which keeps its place: large budgets first, then the order of the methods."""
+    """Sort key within a network: large budgets first, then the order of the methods."""
     return -row["eps"], list(METHODS).index(row["method"])
 
 

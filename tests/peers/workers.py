@@ -1,7 +1,7 @@
-"""What more processes save: `python -m tests.peers.workers` runs a suite with one process, with several, and with a
-cluster of dask on this machine (`--cluster local:2`), in turn.
+"""Speed-up from more processes: `python -m tests.peers.workers` runs a suite with one process, with several, and with a
+Dask cluster on this machine (`--cluster local:2`), in turn.
 
-Every run is a command of its own, as people give it: starting Python, planning and the start of the workers count. The
+Every run is a separate command, as a user would type it: starting Python, planning and starting the workers count. The
 rows of all runs are compared; they must be the same to the last bit.
 """
 
@@ -21,19 +21,19 @@ from tests.peers.commands import busy_seconds, processor
 
 REPORT = Path(__file__).parents[2] / "reports" / "peers"
 
-_PAGE = """# What more processes save
+_PAGE = """# Speed-up from more processes
 
 Made by `python -m tests.peers.workers{flags}`; the numbers are in `workers.json`.
 
-`advbench run {suite} --limit {images}` from start to end; runs in each way, in turn: {repeats}, of which these are the
-medians. With `--cluster local:N` a scheduler of dask and N workers are started, and stopped again. *Once begun* leaves
+`advbench run {suite} --limit {images}`, run {repeats} times in each way, in turn; the table shows medians. With
+`--cluster local:N`, a Dask scheduler and N workers are started and stopped as part of the run. *After start-up* leaves
 out the start of Python and of the cluster, planning, and reading the run back.
 
-Every worker computes on one thread, and so does a run without workers. All runs gave the same {rows:,} rows,
-to the last bit. {cores} cores of {processor}; other programs took the share of their time that stands in the last
-column, and where that is much, the runs waited for each other's and for others' turns.
+Every worker uses one thread, and so does a run without workers. All runs gave the same {rows:,} rows, to the last bit.
+Measured on {cores} cores of {processor}. The last column is the share of the cores' time that other programs took;
+where it is large, the processes of a run waited for each other and for other programs.
 
-| given | seconds from start to end | times as fast | once begun | times as fast | of all processors | taken by others |
+| option | total, s | speed-up | after start-up, s | speed-up | processor time, s | taken by others |
 |---|--:|--:|--:|--:|--:|--:|
 {lines}
 """
@@ -44,24 +44,26 @@ class Take(NamedTuple):
     """One run."""
 
     given: str
-    """What the command was given; `--workers 1`: the run does everything itself."""
+    """Option given to the command; `--workers 1`: the run does everything itself."""
     wall: float
     """Seconds from start to end."""
     begun: float
-    """Seconds from when the run is planned and its workers are there."""
+    """Seconds after the run is planned and its workers are ready."""
     busy: float
-    """Seconds of the processor, of the run and its workers."""
+    """Processor seconds of the run and its workers."""
     others: float
     """Share of the time of all cores that other programs took."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.peers.workers", description=__doc__)
-    parser.add_argument("--suite", default="ci", help="one in the package; default: ci")
-    parser.add_argument("--images", type=int, default=200, metavar="N", help="of each data set; default: 200")
-    parser.add_argument("--workers", type=int, nargs="+", default=[2], metavar="N", help="beside 1; default: 2")
-    parser.add_argument("--cluster", type=int, nargs="*", default=[2], metavar="N", help="workers of one; default: 2")
-    parser.add_argument("--repeats", type=int, default=1, metavar="N", help="default: 1")
+    parser.add_argument("--suite", default="ci", help="a suite of the package; default: ci")
+    parser.add_argument("--images", type=int, default=200, metavar="N", help="images of each data set; default: 200")
+    parser.add_argument("--workers", type=int, nargs="+", default=[2], metavar="N", help="besides 1 worker; default: 2")
+    parser.add_argument(
+        "--cluster", type=int, nargs="*", default=[2], metavar="N", help="workers of the cluster; default: 2"
+    )
+    parser.add_argument("--repeats", type=int, default=1, metavar="N", help="runs in each way; default: 1")
     parser.add_argument("--out", type=Path, metavar="FOLDER", default=REPORT)
     options = parser.parse_args()
     ways = [f"--workers {count}" for count in (1, *options.workers)]
@@ -94,7 +96,7 @@ def main() -> None:
 def _run(suite: str, images: int, given: str, out: Path) -> Take:
     command = [sys.executable, "-m", "advbench", "run", suite, "--limit", str(images), *given.split()]
     before, own, start = _busy_cores(), busy_seconds(), time.perf_counter()
-    # Whether gates hold is no concern here: a suite may have one that lacks its baseline.
+    # The exit code does not matter: a gate may fail, for example because its baseline is missing.
     subprocess.run([*command, "--out", str(out), "--quiet"], check=False, stdout=subprocess.DEVNULL)
     wall, busy = time.perf_counter() - start, busy_seconds() - own
     others = _busy_cores() - before - busy
@@ -108,20 +110,20 @@ def _begun(folder: Path) -> float:
 
 
 def _busy_cores() -> float:
-    """Seconds for which the cores have worked on anything, since the system started; Linux counts them."""
+    """Seconds that all cores have been busy since the system started, as counted by Linux."""
     user, nice, system = Path("/proc/stat").read_text(encoding="ascii").split()[1:4]
     return sum(map(int, (user, nice, system))) / os.sysconf("SC_CLK_TCK")
 
 
 def _same_rows(folders: Iterator[Path]) -> int:
-    """How many rows each run has, if all of them have the same."""
+    """Number of rows of each run, after checking that all runs have the same rows."""
     import pandas as pd
 
     import advbench
 
     runs = [advbench.load_run(folder) for folder in folders]
     if not all(run.complete for run in runs):
-        raise RuntimeError("a run did not come to its end")
+        raise RuntimeError("a run is not complete")
     frames = [run.frame.drop(columns="seconds") for run in runs]
     for frame in frames[1:]:
         pd.testing.assert_frame_equal(frame, frames[0], check_exact=True)
