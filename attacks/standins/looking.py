@@ -15,7 +15,10 @@ REACH = 4 / 255
 TRIALS = 4
 """Number of perturbations for each image."""
 PROBED = 16
-"""Number of random images used in addition to those given."""
+"""Number of random images used in addition to those given, or fewer if images are large; see :data:`VALUES`."""
+VALUES, FEWEST = 2**19, 4
+"""Largest number of values of the given images, and of the random ones, but at least this many images of each: several
+passes are kept with all their activations, which are many times larger than the images."""
 
 
 class Looked(NamedTuple):
@@ -102,12 +105,13 @@ def _fresh(seen: Pass, like: Pass) -> dict[int, Tensor]:
 
 
 def with_drawn(x: Tensor) -> Tensor:
-    """The images (N, ...) and some random ones.
+    """The images (N, ...) and some random ones, or the first few of each if images are large.
 
     Example:
-        >>> with_drawn(torch.rand(2, 3)).shape
-        torch.Size([18, 3])
+        >>> with_drawn(torch.rand(2, 3)).shape, with_drawn(torch.rand(20, 3, 224, 224)).shape
+        (torch.Size([18, 3]), torch.Size([8, 3, 224, 224]))
     """
-    ids = torch.arange(PROBED, device=x.device)
+    most = max(FEWEST, VALUES // max(1, x[0].numel()))
+    ids = torch.arange(min(PROBED, most), device=x.device)
     drawn = x[ids % len(x)]
-    return torch.cat([x, *(pattern(0, ids[i : i + 1], i, drawn[i : i + 1]) for i in range(PROBED))])
+    return torch.cat([x[:most], *(pattern(0, ids[i : i + 1], i, drawn[i : i + 1]) for i in range(len(ids)))])

@@ -94,7 +94,7 @@ def test_probabilities_of_a_softmax_layer_are_flagged(tmp_path: Path) -> None:
 
 def test_a_network_for_images_up_to_255_is_told_how(tmp_path: Path) -> None:
     name = saved(twin(start=(layers.Rescaling(1 / 255),)), tmp_path / "net.keras")
-    assert "take 0 to 255: std 0.003921569" in " ".join(load_model(name).notes)
+    assert "expect 0 to 255: std 0.003921569" in " ".join(load_model(name).notes)
     model, x = load_model(name, mean=0.0, std=0.003921569), torch.rand(3, 1, 28, 28)
     plain = load_model(saved(twin(), tmp_path / "plain.keras"))
     torch.testing.assert_close(model(x), plain(x), atol=1e-4, rtol=1e-4)
@@ -111,7 +111,7 @@ def test_from_the_command_line(tmp_path: Path) -> None:
     options = ["--goal", "untargeted", "--attack", "pgd", "--eps", "0.3", "--out", tmp_path / "out", "--model", name]
     done = CliRunner().invoke(main, ["attack", str(tmp_path / "a.png"), *map(str, options)])
     assert done.exit_code == 0, done.output
-    assert "images go in as they are" in done.stderr
+    assert "images are passed unnormalised" in done.stderr
     assert "is run as code" not in done.stderr
     assert origin(name)["keras"] == keras.__version__
 
@@ -160,5 +160,5 @@ def test_files_that_will_not_do(tmp_path: Path) -> None:
     flat = layers.Flatten()(layers.Add()([one, other]))
     with pytest.raises(UserError, match="does not take one batch of images"):
         load_model(saved(keras.Model([one, other], flat), tmp_path / "two.keras"))
-    with pytest.raises(UserError, match="was said to have 7"):
+    with pytest.raises(UserError, match="its description says 7"):
         load_model(saved(twin(), tmp_path / "net.keras"), num_classes=7)

@@ -168,7 +168,7 @@ def test_a_head_of_another_size(vit: Path) -> None:
         ({"_attn_implementation": "someone/kernels"}, "it asks for code from the hub"),
         ({"attn_implementation": {"vision": {"x_implementation": "a/b"}}}, "it asks for code from the hub"),
         ({"model_type": "vitt"}, "is not an image classifier known to transformers: model_type 'vitt'"),
-        ({"model_type": "bert"}, "is no image classifier that transformers knows"),
+        ({"model_type": "bert"}, "is not an image classifier known to transformers"),
     ],
 )
 def test_what_a_description_may_not_ask_for(vit: Path, entries: dict[str, Any], message: str) -> None:

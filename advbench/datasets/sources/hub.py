@@ -88,7 +88,7 @@ def _split(found: Any, split: str | None, where: str) -> Any:
         return found
     name = chosen(split, found) or ("" if split else next(iter(found), ""))
     if name not in found:
-        raise UserError(f"{where} has no split {name!r}", hint=f"there are: {listed(found)}")
+        raise UserError(f"{where} has no split {split or name!r}", hint=f"there are: {listed(found)}")
     return found[name]
 
 
