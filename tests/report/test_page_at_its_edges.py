@@ -1,5 +1,6 @@
 """The HTML report of runs in which everything, or nothing, was broken, and figures whose words have little room."""
 
+import json
 import re
 import xml.etree.ElementTree as ET
 from itertools import pairwise
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 from frames import frame, images, row, unknown
 from runs import MANIFEST, write_run
-from test_page import page, text_of, with_pictures
+from test_page import FLAG, page, text_of, with_pictures
 
 from advbench.analysis.threats import gather
 from advbench.records.stored_run import read_run
@@ -68,6 +69,19 @@ def test_noise_and_corruptions_are_not_counted_as_attacks(tmp_path):
         ),
     ]
     assert "1 data set · 1 attack · 1 corruption · 1 image" in text_of(page(write_run(tmp_path / "run", rows)))
+
+
+@pytest.mark.parametrize("count", [3, 4])
+def test_many_flags_that_are_good_to_know_are_folded_away(tmp_path, count):
+    folder = with_pictures(tmp_path / "run", images([0.01, 0.02]))
+    # the report itself adds A12, since the only attack uses gradients
+    minor = [FLAG | {"severity": "I", "attack": f"a{number}"} for number in range(count - 1)]
+    (folder / "flags.json").write_text(json.dumps([*minor, FLAG | {"severity": "F"}]))
+    html = page(folder)
+    assert html.count('<li class="flag I">') == count
+    folded = html.partition(f"{count} flags of severity I")[2].partition("</details>")[0]
+    assert folded.count('<li class="flag I">') == (count if count > 3 else 0)
+    assert '<li class="flag F">' not in folded
 
 
 def test_sentences_of_the_legend_are_apart(tmp_path):
