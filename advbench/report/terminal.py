@@ -39,7 +39,7 @@ from advbench.report.profile.lines import Page, pages
 from advbench.report.profile.rankings import ORDER_CAPTION, TAU_CAPTION, RankingPage, ranking_pages
 from advbench.report.transfer.tables import CAPTION as TRANSFER
 from advbench.report.transfer.tables import TransferTable, transfer_tables
-from advbench.sanitize import display_name
+from advbench.sanitize import count_of, display_name
 
 if TYPE_CHECKING:
     from advbench.records.stored_run import StoredRun
@@ -83,7 +83,7 @@ def summary(verdict: Verdict) -> RenderableType:
         where = describe_place(result.threat, result.eps)
         lines.append(Text.assemble(("  open ", "yellow"), f"{result.gate} · {where}: {_plain(result.message)}"))
     if held := verdict.held:
-        lines.append(Text.assemble(("  ok   ", "green"), f"{held} gate{'' if held == 1 else 's'} held"))
+        lines.append(Text.assemble(("  ok   ", "green"), f"{count_of(held, 'gate')} held"))
     return Group(*lines, numbers(verdict.analysis))
 
 

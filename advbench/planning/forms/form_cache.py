@@ -11,6 +11,7 @@ from advbench.config.folders import cache_folder
 from advbench.errors import UserError
 from advbench.records.storage.atomic import write_atomic
 from advbench.records.unit import digest
+from advbench.sanitize import count_of
 
 
 class Setting(BaseModel):
@@ -63,7 +64,7 @@ class Calibration(BaseModel):
     def describe(self) -> str:
         """Human-readable summary."""
         shape, threads = " x ".join(map(str, self.setting.image)), self.setting.threads
-        where = f"{self.model}, {shape}, {threads} thread{'' if threads == 1 else 's'}"
+        where = f"{self.model}, {shape}, {count_of(threads, 'thread')}"
         if self.form != "plain":
             return f"{where}: {self.form}, {self.seconds['plain'] / self.seconds[self.form]:.1f} times as fast"
         return f"{where}: plain, {'no form is faster' if len(self.seconds) > 1 else 'it has no other form'}"

@@ -29,6 +29,7 @@ from advbench.report.profile.lines import LEGEND as PROFILE_LEGEND
 from advbench.report.profile.rankings import ORDER_CAPTION, TAU_CAPTION, ranking_pages
 from advbench.report.transfer.tables import CAPTION as TRANSFER
 from advbench.report.transfer.tables import transfer_tables
+from advbench.sanitize import count_of
 
 if TYPE_CHECKING:
     from advbench.records.stored_run import StoredRun
@@ -158,7 +159,7 @@ def _facts(verdict: Verdict, run: "StoredRun") -> str:
         *_counted(attacks_of(verdict)),
         (int(images), "image"),
     ]
-    words = [f"{count:,} {name}{'' if count == 1 else 's'}" for count, name in counts]
+    words = [count_of(count, name) for count, name in counts]
     when = run.manifest.get("finished") or run.manifest.get("started")
     return " · ".join(words + ([in_words(when).partition(",")[0]] if when else []))
 
