@@ -35,7 +35,7 @@ MARGIN = {"_likelihood": margin}
 """Replacement of the clipped likelihood by the margin."""
 SHORT = {"CERTAIN": 2.5}
 """Clips the likelihood at fewer nats."""
-FROM_THE_START = FitState(0, 0, 0, torch.zeros(1), torch.zeros(1), torch.zeros(1), weakness=1.0)
+FROM_THE_START = universal._NOTHING._replace(weakness=1.0)
 
 
 class Net(NamedTuple):

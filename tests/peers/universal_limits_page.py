@@ -1,6 +1,6 @@
 """The page `reports/universal/limits.md`, generated from `limits.json`."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 Record = Mapping[str, Any]
@@ -43,14 +43,14 @@ def page(found: Mapping[str, Sequence[Record]]) -> str:
 def _line(name: str, rows: Sequence[Record]) -> str:
     one = rows[0]
     cells = [
-        name.partition(", ")[0] if name.endswith(("photographs", "digits")) else name,
+        name,
         one["net"],
         f"{one['images']:,}",
         f"{one['steps']:,} of {one['batch']}",
-        _each(_share(row["fitted"], "fooled") for row in rows),
-        _each(_share(row["others"], "fooled") for row in rows),
-        _each(_share(row["others"], "put into it") for row in rows),
-        _each(f"{row['others']['of these fooled']} of {row['others']['of it already']}" for row in rows),
+        ", ".join(_share(row["fitted"], "fooled") for row in rows),
+        ", ".join(_share(row["others"], "fooled") for row in rows),
+        ", ".join(_share(row["others"], "put into it") for row in rows),
+        ", ".join(f"{row['others']['of these fooled']} of {row['others']['of it already']}" for row in rows),
         f"{sum(row['seconds'] for row in rows) / len(rows):.0f}",
     ]
     return f"| {' | '.join(cells)} |"
@@ -58,7 +58,3 @@ def _line(name: str, rows: Sequence[Record]) -> str:
 
 def _share(counts: Record, name: str) -> str:
     return f"{counts[name] / counts['images']:.1%}"
-
-
-def _each(values: Iterable[str]) -> str:
-    return ", ".join(values)
