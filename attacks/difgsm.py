@@ -72,7 +72,7 @@ class DIFGSM:
         """See :class:`attacks.protocols.BudgetAttack`. Images are (N, C, H, W)."""
         check_call(self, eps, seed)
         check_planes(self, x)
-        active, gradient = begin(self, model, x, goal, eps, LOSSES[self.loss])
+        active, gradient = begin(self, model, x, goal, eps)
 
         def look(x_adv: Tensor, step: int) -> Slope:
             resized, change = self._changes(x_adv, uniform(seed, active.goal.ids, step, (4,)).to(x_adv))
@@ -84,15 +84,7 @@ class DIFGSM:
             logits = forward(model, x_adv, active.goal)
             return at._replace(logits=logits, gradient=gradient, fooled=met(active.goal, logits))
 
-        return descend(
-            active,
-            gradient,
-            look,
-            steps=self.steps,
-            relative_step=self.relative_step,
-            decay=self.decay,
-            early_stop=self.early_stop,
-        )
+        return descend(self, active, gradient, look, early_stop=self.early_stop)
 
     def _changes(self, x: Tensor, random: Tensor) -> tuple[Tensor, Resizing]:
         """Which images are shrunk and moved, and how, as decided by ``random`` (n, 4) in [0, 1)."""

@@ -88,15 +88,7 @@ class MEF:
             return at
 
         first = look(active.x, 0).gradient if len(active) else active.x
-        return descend(
-            active,
-            first,
-            look,
-            steps=self.steps,
-            relative_step=self.relative_step,
-            decay=self.decay,
-            early_stop=False,
-        )
+        return descend(self, active, first, look)
 
 
 def _unit(gradient: Tensor, norm: Norm) -> Tensor:

@@ -58,17 +58,9 @@ class MIFGSM:
     def __call__(self, model: Model, x: Tensor, goal: Goal, *, eps: float | Tensor, seed: int = 0) -> Tensor:
         """See :class:`attacks.protocols.BudgetAttack`; uses no random numbers."""
         check_call(self, eps, seed)
-        active, gradient = begin(self, model, x, goal, eps, LOSSES[self.loss])
+        active, gradient = begin(self, model, x, goal, eps)
 
         def look(x_adv: Tensor, step: int) -> Slope:
             return active.slope(x_adv, LOSSES[self.loss])
 
-        return descend(
-            active,
-            gradient,
-            look,
-            steps=self.steps,
-            relative_step=self.relative_step,
-            decay=self.decay,
-            early_stop=self.early_stop,
-        )
+        return descend(self, active, gradient, look, early_stop=self.early_stop)

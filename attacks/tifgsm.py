@@ -71,21 +71,13 @@ class TIFGSM:
         """See :class:`attacks.protocols.BudgetAttack`; uses no random numbers. Images are (N, C, H, W)."""
         check_call(self, eps, seed)
         check_planes(self, x)
-        active, gradient = begin(self, model, x, goal, eps, LOSSES[self.loss])
+        active, gradient = begin(self, model, x, goal, eps)
 
         def look(x_adv: Tensor, step: int) -> Slope:
             at = active.slope(x_adv, LOSSES[self.loss])
             return at._replace(gradient=smooth(at.gradient, self.kernel_size))
 
-        return descend(
-            active,
-            smooth(gradient, self.kernel_size),
-            look,
-            steps=self.steps,
-            relative_step=self.relative_step,
-            decay=self.decay,
-            early_stop=self.early_stop,
-        )
+        return descend(self, active, smooth(gradient, self.kernel_size), look, early_stop=self.early_stop)
 
 
 def smooth(gradient: Tensor, kernel_size: int) -> Tensor:

@@ -63,7 +63,7 @@ class VMI:
         """See :class:`attacks.protocols.BudgetAttack`."""
         check_call(self, eps, seed)
         loss = LOSSES[self.loss]
-        active, gradient = begin(self, model, x, goal, eps, loss)
+        active, gradient = begin(self, model, x, goal, eps)
         last = active.x, gradient  # where the last step began
 
         def look(x_adv: Tensor, step: int) -> Slope:
@@ -77,12 +77,4 @@ class VMI:
             last = x_adv, at.gradient
             return at._replace(gradient=at.gradient + sum(around) / len(around) - own)
 
-        return descend(
-            active,
-            gradient,
-            look,
-            steps=self.steps,
-            relative_step=self.relative_step,
-            decay=self.decay,
-            early_stop=False,
-        )
+        return descend(self, active, gradient, look)

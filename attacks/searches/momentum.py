@@ -22,13 +22,8 @@ Change = Callable[[Tensor, Tensor, int], Tensor]
 """Images (n, C, H, W), their ids (n,) and the number of the draw -> differentiably transformed copies of the images."""
 
 
-class OverCopies(BudgetAttack, Protocol):
-    """A transfer attack that averages gradients over transformed copies of each image."""
-
-    @property
-    def precision(self) -> Precision:
-        """The coarsest arithmetic its gradients may come from."""
-        ...
+class Momentum(BudgetAttack, Protocol):
+    """A transfer attack that descends with momentum."""
 
     @property
     def steps(self) -> int:
@@ -46,13 +41,22 @@ class OverCopies(BudgetAttack, Protocol):
         ...
 
     @property
-    def copies(self) -> int:
-        """Number of copies whose gradients are averaged in each step."""
+    def loss(self) -> str:
+        """Name of the loss."""
+        ...
+
+
+class OverCopies(Momentum, Protocol):
+    """A transfer attack that averages gradients over transformed copies of each image."""
+
+    @property
+    def precision(self) -> Precision:
+        """The coarsest arithmetic its gradients may come from."""
         ...
 
     @property
-    def loss(self) -> str:
-        """Name of the loss."""
+    def copies(self) -> int:
+        """Number of copies whose gradients are averaged in each step."""
         ...
 
 
@@ -66,47 +70,34 @@ def accumulate(sum_: Tensor, gradient: Tensor, decay: float) -> Tensor:
     return (decay * sum_).addcdiv_(gradient, column(L1().measure(gradient), gradient).clamp_min(1e-30))
 
 
-def begin(
-    attack: BudgetAttack, model: Model, x: Tensor, goal: Goal, eps: float | Tensor, loss: Loss
-) -> tuple[Survivors, Tensor]:
+def begin(attack: Momentum, model: Model, x: Tensor, goal: Goal, eps: float | Tensor) -> tuple[Survivors, Tensor]:
     """The images to be fooled and the first gradient of each (n, ...), from one pass over the clean images.
 
     Raises:
         ValueError: As :func:`attacks.queries.inputs.clean_slope` does.
 
     Example:
-        >>> from attacks import MIFGSM, Untargeted, losses
+        >>> from attacks import MIFGSM, Untargeted
         >>> x, goal = torch.tensor([[0.9, 0.3], [0.2, 0.8]]), Untargeted(torch.tensor([0, 0]))
-        >>> active, gradient = begin(MIFGSM(), lambda x: 2 * x, x, goal, 0.1, losses.margin)
+        >>> active, gradient = begin(MIFGSM(loss="margin"), lambda x: 2 * x, x, goal, 0.1)
         >>> active.rows, gradient
         (tensor([0]), tensor([[ 2., -2.]]))
     """
-    at = clean_slope(model, x, goal, attack.norm, eps, loss)
+    at = clean_slope(model, x, goal, attack.norm, eps, LOSSES[attack.loss])
     active = Survivors.of(attack, model, x, goal, eps, 0, logits=at.logits)
     return active, at.gradient[active.rows]
 
 
-def descend(
-    active: Survivors,
-    gradient: Tensor,
-    look: Look,
-    *,
-    steps: int,
-    relative_step: float,
-    decay: float,
-    early_stop: bool,
-) -> Tensor:
+def descend(attack: Momentum, active: Survivors, gradient: Tensor, look: Look, *, early_stop: bool = False) -> Tensor:
     """Descend with momentum.
 
     ``g <- decay * g + gradient / its L1 norm;  x <- P(x - relative_step * eps * steepest(g))``
 
     Args:
+        attack: Attack whose parameters are used.
         active: The images to be fooled, with their goals and budgets.
         gradient: The first gradient of each (n, ...), at the images themselves.
         look: Function that gives the gradients of later steps.
-        steps: Number of gradient steps.
-        relative_step: Length of a step as a fraction of ``eps``.
-        decay: Weight of the sum of earlier gradients.
         early_stop: Whether an image is done at the first step that meets the goal, instead of after the last.
 
     Returns:
@@ -115,14 +106,13 @@ def descend(
     Example:
         >>> from attacks import MIFGSM, Untargeted
         >>> from attacks.losses import margin
-        >>> x, model = torch.tensor([[0.6, 0.5]]), lambda x: x
-        >>> active, gradient = begin(MIFGSM(), model, x, Untargeted(torch.tensor([0])), 0.125, margin)
-        >>> look = lambda x, step: active.slope(x, margin)
-        >>> descend(active, gradient, look, steps=10, relative_step=0.1, decay=1.0, early_stop=False)
+        >>> x, attack = torch.tensor([[0.6, 0.5]]), MIFGSM(loss="margin")
+        >>> active, gradient = begin(attack, lambda x: x, x, Untargeted(torch.tensor([0])), 0.125)
+        >>> descend(attack, active, gradient, lambda x, step: active.slope(x, margin))
         tensor([[0.4750, 0.6250]])
     """
     x_adv, sum_ = active.x, torch.zeros_like(active.x)
-    for step in range(steps):
+    for step in range(attack.steps):
         if not len(active):
             break
         if step:
@@ -130,8 +120,8 @@ def descend(
             gradient = at.gradient
             if early_stop:
                 x_adv, gradient, sum_ = active.retire(x_adv, at.fooled, gradient, sum_)
-        sum_ = accumulate(sum_, gradient, decay)
-        move = active.norm.step(x_adv, sum_, relative_step * active.eps)
+        sum_ = accumulate(sum_, gradient, attack.decay)
+        move = active.norm.step(x_adv, sum_, attack.relative_step * active.eps)
         x_adv = active.ball.nearest(move.add_(x_adv))
     return active.finish(x_adv)
 
@@ -175,8 +165,7 @@ def descend_over_copies(
         )
 
     first = look(active.x, 0).gradient if len(active) else active.x
-    steps = {name: getattr(attack, name) for name in ("steps", "relative_step", "decay")}
-    return descend(active, first, look, **steps, early_stop=False)
+    return descend(attack, active, first, look)
 
 
 def mean_slope(model: Model, x: Tensor, goal: Goal, loss: Loss, change: Change, draws: range) -> Slope:
