@@ -1,8 +1,8 @@
 """Numbers of a run from its frame, each with count, interval and noise baseline. Does not import torch."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -193,7 +193,7 @@ def _cell(
     state = states(evidence, trials, eps)
     total = len(state)
     minimal = [trial for trial in trials if trial.minimal]
-    costs = costs_of(trials, eps)
+    costs, (flipped, fooled) = costs_of(trials, eps), _rates(evidence, trials, eps)
     first, median, third = (size_quantile(evidence, minimal, q) for q in (0.25, 0.5, 0.75)) if minimal else (None,) * 3
     return Cell(
         threat=evidence.threat,
@@ -203,8 +203,8 @@ def _cell(
         clean=Proportion(int(correct.sum()), total, int((~known).sum())),
         robust=Proportion.of(state == ROBUST, state == UNKNOWN),
         success=Proportion.of((state == BROKEN)[correct], (state == UNKNOWN)[correct]),
-        flipped=_rate(evidence, trials, eps, lambda trial: trial.flipped),
-        fooled=_rate(evidence, trials, eps, lambda trial: trial.fooled),
+        flipped=flipped,
+        fooled=fooled,
         noise=noise,
         median=median,
         quartile1=first,
@@ -234,27 +234,20 @@ def _with_proofs(cell: Cell, evidence: ThreatResults) -> Cell:
     )
 
 
-class _Shown(NamedTuple):
-    """What one attack's candidates within eps show about each image."""
-
-    flipped: Bools
-    fooled: Bools
-
-
-def _rate(
-    evidence: ThreatResults, trials: Sequence[Trial], eps: float | None, of: Callable[[_Shown], Bools]
-) -> Proportion:
-    """Share of all images that any of the attacks changed or fooled within eps."""
-    certain, unknown = np.zeros(len(evidence.samples), bool), evidence.clean < 0
+def _rates(evidence: ThreatResults, trials: Sequence[Trial], eps: float | None) -> tuple[Proportion, Proportion]:
+    """Share of all images whose class any of the attacks changed within eps, and of those misclassified in the end."""
+    changed, fooled = np.zeros((2, len(evidence.samples)), bool)
+    unknown = evidence.clean < 0
     for trial in trials:
         if (level := trial.at(eps)) is None:
             continue
         flipped = changed_within(trial, eps, level.flipped)
         wrong = (level.adv_class >= 0) & (level.adv_class != evidence.truth) & flipped
         still = (evidence.clean >= 0) & ~evidence.correct & ~flipped
-        certain = certain | of(_Shown(flipped, wrong | still))
+        changed |= flipped
+        fooled |= wrong | still
         unknown = unknown | level.unknown
-    return Proportion.of(certain, unknown)
+    return Proportion.of(changed, unknown), Proportion.of(fooled, unknown)
 
 
 def changed_within(trial: Trial, eps: float | None, flipped: Bools) -> Bools:
