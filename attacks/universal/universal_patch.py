@@ -4,7 +4,7 @@ import itertools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import ClassVar, NamedTuple
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -26,20 +26,6 @@ from attacks.universal.universal import AT_ONCE, CERTAIN
 
 OnStep = Callable[[int, float], None]
 """Called after every step with its number, from 1, and the mean loss over its images."""
-
-
-class Draws(NamedTuple):
-    """What determines the random numbers of a step, in addition to the images.
-
-    Example:
-        >>> Draws(seed=0, step=3).step
-        3
-    """
-
-    seed: int
-    """Seed of all draws."""
-    step: int
-    """Number of the step."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,14 +102,16 @@ class UniversalPatch:
         adam = Adam(content)
         for step, x in enumerate(itertools.islice(itertools.chain([first], batches), self.steps)):
             check_size(x, first)
-            value, gradient = self._slope(model, x, clean(x), content, Draws(seed, step))
+            value, gradient = self._slope(model, x, clean(x), content, seed=seed, step=step)
             fall = (1 + math.cos(math.pi * step / self.steps)) / 2
             moved = content - self.step_size * (0.02 + 0.98 * fall) * adam.step(gradient)
             content = torch.where(inside, moved.clamp_(0, 1), 1.0)
             on_step(step + 1, value)
         return Sticker(content=content, placing=self.placing)
 
-    def _slope(self, model: Model, x: Tensor, asked: Clean, content: Tensor, draws: Draws) -> tuple[float, Tensor]:
+    def _slope(
+        self, model: Model, x: Tensor, asked: Clean, content: Tensor, *, seed: int, step: int
+    ) -> tuple[float, Tensor]:
         """The mean loss over placed patches, and its gradient with respect to the patch (C, S, S)."""
         goal = self.goal(asked.logits, ids=asked.ids)
         goal.check(asked.logits.shape[1])
@@ -131,10 +119,10 @@ class UniversalPatch:
         value, gradient, form = 0.0, torch.zeros_like(content), form_for(model, self.precision)
         few = max(1, AT_ONCE // x[0].numel())
         for copy in range(copies):
-            draw = draws.step * copies + copy + 1
+            draw = step * copies + copy + 1
             for rows in torch.split(torch.arange(len(x), device=x.device), few):
                 some = goal.select(rows)
-                spots = self.placing.spots(x[rows], some.ids, seed=draws.seed, draw=draw)
+                spots = self.placing.spots(x[rows], some.ids, seed=seed, draw=draw)
                 windows = Windows.of(x[rows], spots, self.placing.shape)
                 at = slope(form, windows.put(content, x[rows]), some, _clipped)
                 value += float(at.loss.sum())
