@@ -205,15 +205,27 @@ def _finite(gradient: Tensor) -> Tensor:
     return gradient.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0)
 
 
-def booked_on(ids: Tensor, backwards: int = 1, measure: Measure | None = None) -> AbstractContextManager[None]:
+class booked_on(AbstractContextManager[None]):  # noqa: N801 - a context, which reads like a function
     """A context in which a model can find out which images its rows belong to, and which gradients will follow.
+
+    A class, as a generator would take several times as long in every pass.
 
     Args:
         ids: Ids of the images (N,); see :func:`asked_ids`.
         backwards: Backward passes that follow a forward pass with a graph; see :func:`asked_backwards`.
         measure: Function to be differentiated; see :func:`asked_measure`.
     """
-    return _Booked(ids, backwards, measure)
+
+    __slots__ = ("_asks", "_token")
+
+    def __init__(self, ids: Tensor, backwards: int = 1, measure: Measure | None = None) -> None:
+        self._asks = ids, backwards, measure
+
+    def __enter__(self) -> None:
+        self._token: Token[tuple[Tensor | None, int, Measure | None]] = _asked.set(self._asks)
+
+    def __exit__(self, *_: object) -> None:
+        _asked.reset(self._token)
 
 
 def asked_ids() -> Tensor | None:
@@ -256,18 +268,3 @@ def is_first_look() -> bool:
         True
     """
     return _first_look.get()
-
-
-class _Booked(AbstractContextManager[None]):
-    """The context of :func:`booked_on`: a class, as a generator would take several times as long in every pass."""
-
-    __slots__ = ("_asks", "_token")
-
-    def __init__(self, ids: Tensor, backwards: int, measure: Measure | None) -> None:
-        self._asks = ids, backwards, measure
-
-    def __enter__(self) -> None:
-        self._token: Token[tuple[Tensor | None, int, Measure | None]] = _asked.set(self._asks)
-
-    def __exit__(self, *_: object) -> None:
-        _asked.reset(self._token)
