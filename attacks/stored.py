@@ -12,7 +12,7 @@ from attacks.protocols import Attack, AttackError, Model
 from attacks.queries.classified import MadeOfOne
 from attacks.queries.gradients import exact_form, forward
 from attacks.queries.inputs import check_arguments, check_call
-from attacks.queries.plain import not_negative, whole_number
+from attacks.queries.plain import safety_margin, whole_number
 from attacks.searches.mending import mend
 
 _WHITE = 255
@@ -39,7 +39,7 @@ class Stored(MadeOfOne):
     def __post_init__(self) -> None:
         super().__post_init__()
         object.__setattr__(self, "steps", whole_number("steps", self.steps))
-        object.__setattr__(self, "kappa", not_negative("kappa", self.kappa, "logits"))
+        object.__setattr__(self, "kappa", safety_margin(self.kappa))
 
     def __call__(
         self, model: Model, x: Tensor, goal: Goal, *, eps: float | Tensor | None = None, seed: int = 0

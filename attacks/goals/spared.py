@@ -7,7 +7,7 @@ from torch import Tensor
 
 from attacks.goals.protocol import Exclusion, Goal
 from attacks.goals.shared import BaseGoal
-from attacks.queries.plain import not_negative
+from attacks.queries.plain import safety_margin
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +40,7 @@ class Spared(BaseGoal):
     kappa: float
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "kappa", not_negative("kappa", self.kappa, "logits"))
+        object.__setattr__(self, "kappa", safety_margin(self.kappa))
         given: object = self.goal
         if not isinstance(given, Goal) or isinstance(given, type):
             raise ValueError(f"expected a goal such as Untargeted(labels), got {type(given).__name__}")

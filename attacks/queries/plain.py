@@ -57,25 +57,20 @@ def whole_number(what: str, value: Any, least: float = 1) -> int:
     return number
 
 
-def not_negative(what: str, value: Any, unit: str = "") -> float:
-    """Convert a finite, non-negative number to a ``float``.
-
-    Args:
-        what: What the message calls it.
-        value: The number, of any kind.
-        unit: Its unit in words, for the message.
+def safety_margin(kappa: Any) -> float:
+    """Convert ``kappa``, a finite and non-negative number of logits, to a ``float``.
 
     Raises:
         ValueError: ``expected ..., got ...`` if it is not a number, not finite, or negative.
 
     Example:
-        >>> not_negative("kappa", -1, "logits")
+        >>> safety_margin(-1)
         Traceback (most recent call last):
         ValueError: expected kappa >= 0 logits, got -1
     """
-    number = plain_number(value)
+    number = plain_number(kappa)
     if isinstance(number, bool) or not isinstance(number, int | float):
-        raise ValueError(f"expected {what} to be a number, got {value!r}")
+        raise ValueError(f"expected kappa to be a number, got {kappa!r}")
     if not 0 <= number < math.inf:
-        raise ValueError(f"expected {what} >= 0{unit and f' {unit}'}, got {number}")
+        raise ValueError(f"expected kappa >= 0 logits, got {number}")
     return number
