@@ -62,18 +62,9 @@ class FoolingCounts(NamedTuple):
         """The sums of the counts of both."""
         if not isinstance(other, FoolingCounts):
             return NotImplemented
-        together = Counter(dict(self.classes))
-        together.update(dict(other.classes))
-        return type(self)(
-            images=self.images + other.images,
-            changed=self.changed + other.changed,
-            met=self.met + other.met,
-            labelled=self.labelled + other.labelled,
-            right=self.right + other.right,
-            wrong=self.wrong + other.wrong,
-            pointless=self.pointless + other.pointless,
-            classes=_ranked(together),
-        )
+        classes = Counter(dict(self.classes)) + Counter(dict(other.classes))
+        sums = {name: getattr(self, name) + getattr(other, name) for name in self._fields if name != "classes"}
+        return self._replace(**sums, classes=_ranked(classes))
 
 
 def fooled(model: Model, loader: Loader, apply: Apply, goal: MakeGoal = untargeted) -> FoolingCounts:
