@@ -24,11 +24,11 @@ def agreement(looked: Looked, number: int) -> bool:
     value = looked.values[number]
     if not value.requires_grad:
         return False
-    if len(value) != len(looked.x):  # it is called image by image, or with several views of each
+    if len(value) != len(looked.own.x):  # it is called image by image, or with several views of each
         return True
     direction = torch.randn(value.shape, generator=torch.Generator().manual_seed(0)).to(value)
     try:
-        (gradient,) = torch.autograd.grad((value * direction).sum(), looked.x, allow_unused=True, retain_graph=True)
+        (gradient,) = torch.autograd.grad((value * direction).sum(), looked.own.x, allow_unused=True, retain_graph=True)
     except RuntimeError:  # the model overwrites what its gradient needs; attacks can query it all the same
         return True
     if gradient is None or not bool(gradient.isfinite().all()):
@@ -62,14 +62,14 @@ def falsified(looked: Looked) -> bool:
     Args:
         looked: Observations of the model.
     """
-    if looked.truly is None or not looked.truly[1].outputs or not looked.own[1].outputs:
+    if looked.truly is None or not looked.truly.outputs or not looked.own.outputs:
         return False
-    direction = torch.randn(looked.own[1].outputs[0].shape, generator=torch.Generator().manual_seed(0))
-    own, truly = (_slope_of(pair, direction) for pair in (looked.own, looked.truly))
+    direction = torch.randn(looked.own.outputs[0].shape, generator=torch.Generator().manual_seed(0))
+    own, truly = (_slope_of(seen, direction) for seen in (looked.own, looked.truly))
     if truly is None or (own is not None and _cosine(own, truly) > ALIKE):
         return False
     seen = [
-        ((end[0] - looked.own[1].outputs[0]).detach() * direction.to(end[0])).flatten(1).sum(1)
+        ((end[0] - looked.own.outputs[0]).detach() * direction.to(end[0])).flatten(1).sum(1)
         for end in looked.ends
         if end and end[0].shape == direction.shape
     ]
@@ -82,14 +82,15 @@ def falsified(looked: Looked) -> bool:
     return fits[1] > fits[0]
 
 
-def _slope_of(pair: tuple[Tensor, Pass], direction: Tensor) -> Tensor | None:
+def _slope_of(seen: Pass, direction: Tensor) -> Tensor | None:
     """The gradient of a direction of the last layer's outputs; None if there is none that is finite and not 0."""
-    x, seen = pair
     value = seen.outputs[0]
     if not value.requires_grad or value.shape != direction.shape:
         return None
     try:
-        (slope,) = torch.autograd.grad((value * direction.to(value)).sum(), x, allow_unused=True, retain_graph=True)
+        (slope,) = torch.autograd.grad(
+            (value * direction.to(value)).sum(), seen.x, allow_unused=True, retain_graph=True
+        )
     except RuntimeError:
         return None
     return slope if slope is not None and bool(slope.isfinite().all()) and bool((slope != 0).any()) else None

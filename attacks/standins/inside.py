@@ -131,7 +131,7 @@ def _fronts(looked: Looked) -> tuple[dict[int, Front], list[str]]:
     for number, value in looked.values.items():
         if all(number in each for each in looked.moved) and agreement(looked, number):
             continue
-        front = fit_front(value, looked.x)
+        front = fit_front(value, looked.own.x)
         if front is not None and front.is_good:
             fronts[number] = front
         elif not number:
@@ -150,7 +150,7 @@ def _fronts(looked: Looked) -> tuple[dict[int, Front], list[str]]:
 
 def _end(looked: Looked) -> tuple[int | None, str]:
     """The index of the logits among the values since the last layer, and what the outputs are instead."""
-    count = len(looked.x)
+    count = len(looked.own.x)
     final = find_logits(looked.answer, count)
     if not isinstance(final, Tensor):
         return None, ""

@@ -24,8 +24,6 @@ passes are kept with all their activations, which are many times larger than the
 class Looked(NamedTuple):
     """A traced pass, and others over slightly perturbed images, with the same random numbers."""
 
-    x: Tensor
-    """The given and random images (N, ...), from which the values' graphs start."""
     answer: Any
     """The model's output for them."""
     seen: Pass
@@ -40,10 +38,10 @@ class Looked(NamedTuple):
     """Whether the last layer's outputs have a graph in the model itself."""
     plain: bool
     """Whether the layers are functions with plain tensors as weights."""
-    own: tuple[Tensor, Pass]
-    """The images and the pass with the gradients of the model."""
-    truly: tuple[Tensor, Pass] | None
-    """The same with the gradients of what it computes; None if it has no custom backward pass."""
+    own: Pass
+    """The pass with the gradients of the model, over the given and random images, where the values' graphs start."""
+    truly: Pass | None
+    """The pass with the gradients of what it computes; None if it has no custom backward pass."""
     ends: list[list[Tensor]]
     """The last layer's outputs for each of the perturbations."""
 
@@ -67,8 +65,7 @@ def look(model: Model, x: Tensor) -> Looked | None:
         seen, answer = _watched(model, x.clone().requires_grad_(), bridged=True, plain=plain)
     if answer is None:
         return None
-    own = x.clone().requires_grad_()
-    unbridged, _ = _watched(model, own, bridged=False, plain=plain)
+    unbridged, _ = _watched(model, x.clone().requires_grad_(), bridged=False, plain=plain)
     values = _fresh(unbridged, seen) or _fresh(seen, seen)
     graph = all(value.requires_grad for value in unbridged.outputs[:1])
     ids = torch.arange(len(x), device=x.device)
@@ -84,9 +81,8 @@ def look(model: Model, x: Tensor) -> Looked | None:
         ends.append([value.detach() for value in there.outputs[:1]])
     truly = None
     if seen.backwards.found:
-        again = x.clone().requires_grad_()
-        truly = again, _watched(model, again, bridged=True, plain=plain, honest=True)[0]
-    return Looked(own, answer, seen, values, moves, moved, graph, plain, (own, unbridged), truly, ends)
+        truly, _ = _watched(model, x.clone().requires_grad_(), bridged=True, plain=plain, honest=True)
+    return Looked(answer, seen, values, moves, moved, graph, plain, unbridged, truly, ends)
 
 
 def _watched(model: Model, x: Tensor, *, bridged: bool, plain: bool, honest: bool = False) -> tuple[Pass, Any]:

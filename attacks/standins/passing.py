@@ -52,6 +52,8 @@ class Pass(TorchFunctionMode):
         (tensor([[1.]]),)
     """
 
+    x: Tensor
+    """The images of the pass (N, ...)."""
     inputs: list[Tensor]
     """The input of each layer with parameters."""
     fresh: list[int]
@@ -73,7 +75,7 @@ class Pass(TorchFunctionMode):
         honest: bool = False,
     ) -> None:
         super().__init__()
-        self._x, self._fronts, self._bridged, self._plain = x, fronts or {}, bridged, plain
+        self.x, self._fronts, self._bridged, self._plain = x, fronts or {}, bridged, plain
         self.backwards = Backwards(honest=bridged and honest)
         self._deep, self._weights, self._shadows = (WeakIdKeyDictionary() for _ in range(3))
         self.inputs, self.fresh, self.outputs, self.leaks = [], [], [], []
@@ -117,7 +119,7 @@ class Pass(TorchFunctionMode):
         if value not in self._deep:
             self.fresh.append(number)
         front = self._fronts.get(number)
-        return value if front is None or len(value) != len(self._x) else front(value, self._x)
+        return value if front is None or len(value) != len(self.x) else front(value, self.x)
 
     def _follow(self, result: Any, given: tuple[Any, ...], *, is_layer: bool) -> None:
         """Record where a result comes from."""
@@ -132,7 +134,7 @@ class Pass(TorchFunctionMode):
             self._weights[result] = True
         if is_layer:
             self.outputs = []
-        if result.ndim == 2 and len(result) == len(self._x) and result.is_floating_point() and result in self._deep:
+        if result.ndim == 2 and len(result) == len(self.x) and result.is_floating_point() and result in self._deep:
             self.outputs.append(result)
 
     def _call(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
