@@ -71,8 +71,8 @@ class Square:
             raise ValueError(f"expected images (N, C, H, W), (N, H, W) or (N, D) for Square, got {tuple(x.shape)}")
         active = Survivors.of(self, model, x, goal, eps, seed)
         start = scatter(active, seed)
-        x_best, _ = search(active, start, schedule(self.steps, self.initial_fraction), seed, LOSSES[self.loss])
-        return active.finish(x_best)
+        shares = schedule(self.steps, self.initial_fraction)
+        return active.finish(search(active, start, shares, seed, LOSSES[self.loss]))
 
 
 def scatter(active: Survivors, seed: int) -> Tensor:
@@ -105,9 +105,7 @@ def schedule(steps: int, initial_fraction: float) -> list[float]:
     return [initial_fraction * 0.5**halved for halved in halvings]
 
 
-def search(
-    active: Survivors, x_adv: Tensor, fractions: Sequence[float], seed: int, loss: Loss = margin
-) -> tuple[Tensor, Tensor]:
+def search(active: Survivors, x_adv: Tensor, fractions: Sequence[float], seed: int, loss: Loss = margin) -> Tensor:
     """Run the queries of the attack on the active images; those that are fooled leave.
 
     Args:
@@ -118,7 +116,7 @@ def search(
         loss: The loss of the goal.
 
     Returns:
-        The points with the lowest loss, and that loss (n,), for the images still active.
+        The points with the lowest loss for the images still active (n, ...).
     """
     _, move = _MOVES[active.norm.name]
     x_best, best = x_adv.clone(), active.x.new_full((len(active),), torch.inf)
@@ -135,7 +133,7 @@ def search(
         x_best[better], best[better] = x_adv[better], value[better]
         fooled = fooling(value, logits) if loss is margin else met(active.goal, logits)
         _, x_best, best = active.retire(x_adv, fooled, x_best, best)
-    return x_best, best
+    return x_best
 
 
 _HALVINGS = (0.001, 0.005, 0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8)

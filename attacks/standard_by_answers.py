@@ -45,8 +45,7 @@ def _change_squares(active: Survivors, best: Lowest, queries: int, seeds: Iterat
     if active.norm.name not in Square.norms or active.x.ndim > 4:
         return
     start = best.of(active) if around_best else scatter(active, next(seeds))
-    found, _ = search(active, start, schedule(queries, NARROW if around_best else WIDE), next(seeds))
-    best.look(active, found)
+    best.look(active, search(active, start, schedule(queries, NARROW if around_best else WIDE), next(seeds)))
 
 
 def change_squares_for_long(active: Survivors, best: Lowest, queries: int, seeds: Iterator[int]) -> None:

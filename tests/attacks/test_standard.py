@@ -172,11 +172,9 @@ def test_squares_from_a_good_point_are_the_better_for_it():
     goal = goals(model(x))["untargeted"]
     active = Survivors(model, x, goal, Linf(), 0.5 * model.smallest(x, goal, "linf"))
     start = APGD(steps=20, loss="margin")(model, x, goal, eps=active.eps)
-    found, value = search(active, start, schedule(20, 0.1), seed=0)
+    value = goal.margin(model(search(active, start, schedule(20, 0.1), seed=0)))
     assert (value <= goal.margin(model(start))).all()
-    _, afresh = search(active, scatter(active, 0), schedule(20, 0.8), seed=0)
-    assert (value < afresh).all()
-    torch.testing.assert_close(goal.margin(model(found)), value)
+    assert (value < goal.margin(model(search(active, scatter(active, 0), schedule(20, 0.8), seed=0)))).all()
 
 
 # --- from outside ---
