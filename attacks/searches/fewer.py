@@ -11,16 +11,13 @@ from attacks.queries.gradients import forward
 from attacks.searches.draws import derive
 from attacks.searches.momentum import accumulate
 from attacks.searches.nearest import Nearest
-from attacks.searches.swaps import exchanged, kick
+from attacks.searches.swaps import DECAY, SHARE, exchanged, kick
 from attacks.searches.track import Survivors
 
 LENGTH = 20
 """Forward passes of each descent; the last one needs no gradient."""
 UNKNOWN = 0.25
 """Fraction of all values that may change while no adversarial image is known."""
-SHARE, DECAY = 0.5, 0.75
-"""Number of moves in a descent's first step, as a fraction of the values that may change; and the weight of earlier
-gradients."""
 
 
 def fewer(active: Survivors, best: Nearest, ways: Sequence[Goal], steps: int, seed: int) -> None:

@@ -14,6 +14,8 @@ from attacks.searches.track import Survivors
 
 LEAST, MOST = 0.05, 0.5
 """Range of the fraction of values that a kick changes, log-uniform."""
+DECAY = 0.75
+"""Weight of the earlier gradients in a step."""
 
 
 def rounds(hops: int, growth: float = 0.5) -> Iterator[tuple[int, int]]:
@@ -68,7 +70,7 @@ def _kick(active: Survivors, x_adv: Tensor, seed: int, other: int) -> Tensor:
     return active.norm.within(active.x, torch.where(chosen, active.x + far, x_adv), active.eps)
 
 
-def hop(active: Survivors, best: Lowest, seed: int, *, kicks: int = 1, steps: int = 10, decay: float = 0.75) -> None:
+def hop(active: Survivors, best: Lowest, seed: int, *, kicks: int = 1, steps: int = 10) -> None:
     """Kick the best points and descend from there, with momentum and ever shorter steps.
 
     Images that are fooled leave; better points are stored in ``best``.
@@ -79,23 +81,22 @@ def hop(active: Survivors, best: Lowest, seed: int, *, kicks: int = 1, steps: in
         seed: The seed of all random draws.
         kicks: Number of walks per image, side by side.
         steps: Number of gradient steps of a walk; the first is half of ``eps`` long.
-        decay: Weight of the earlier gradients.
 
     References:
         Wales and Doye, Global optimization by basin-hopping <https://arxiv.org/abs/cond-mat/9803344>, 1997.
     """
     for part, crowd, found in side_by_side(active, best, kicks):
-        _walk(crowd, found, kick(part, best.of(part), seed, kicks), steps, decay)
+        _walk(crowd, found, kick(part, best.of(part), seed, kicks), steps)
 
 
-def _walk(active: Survivors, best: Lowest, x_adv: Tensor, steps: int, decay: float) -> None:
+def _walk(active: Survivors, best: Lowest, x_adv: Tensor, steps: int) -> None:
     sum_ = torch.zeros_like(x_adv)
     for step in range(steps):
         if not len(active):
             return
         at = active.slope(x_adv, margin)
         x_adv, gradient, sum_ = best.offer(active, x_adv, at.logits, at.gradient, sum_)
-        sum_ = accumulate(sum_, gradient, decay)
+        sum_ = accumulate(sum_, gradient, DECAY)
         length = 0.5 * (1 - step / steps) * active.eps
         x_adv = active.ball.nearest(x_adv + active.norm.step(x_adv, sum_, length))
     best.look(active, x_adv)

@@ -13,19 +13,13 @@ from attacks.searches.track import Survivors
 
 LEAST, MOST = 0.3, 1.0
 """Range of the fraction of changed values that a kick exchanges, log-uniform."""
+SHARE, DECAY = 0.5, 0.75
+"""Number of moves in a descent's first step, as a fraction of the values that may change; and the weight of earlier
+gradients."""
 _TINY = 1e-30
 
 
-def descend(
-    active: Survivors,
-    best: Lowest,
-    x_adv: Tensor,
-    loss: Loss,
-    steps: int,
-    *,
-    share: float = 0.5,
-    decay: float = 0.75,
-) -> None:
+def descend(active: Survivors, best: Lowest, x_adv: Tensor, loss: Loss, steps: int) -> None:
     """Exchange changed values for others along the gradient, with momentum.
 
     If the loss were linear, the best point would change the ``eps`` values with the largest gain, each to 0 or 1. A
@@ -38,8 +32,6 @@ def descend(
         x_adv: Starting points (n, ...).
         loss: The loss of the aim.
         steps: Number of gradient steps.
-        share: Number of moves in the first step, as a fraction of ``eps``.
-        decay: Weight of the earlier gradients.
     """
     sum_ = torch.zeros_like(x_adv)
     for step in range(steps):
@@ -47,8 +39,8 @@ def descend(
             return
         at = active.slope(x_adv, loss)
         x_adv, gradient, sum_ = best.offer(active, x_adv, at.logits, at.gradient, sum_)
-        sum_ = accumulate(sum_, gradient, decay)
-        moves = (share * (1 - step / steps) * active.eps).clamp_min(1)
+        sum_ = accumulate(sum_, gradient, DECAY)
+        moves = (SHARE * (1 - step / steps) * active.eps).clamp_min(1)
         x_adv = exchanged(active, x_adv, sum_, moves)
     best.look(active, x_adv)
 
