@@ -17,7 +17,7 @@ from attacks.geometry.ball import radii
 from attacks.goals import Goal, Spared, met
 from attacks.goals.protocol import ALL_LOGITS
 from attacks.norms import Linf, Norm
-from attacks.objectives.rivals import aims
+from attacks.objectives.rivals import ways_to
 from attacks.protocols import Access, Kind, Model, Precision, Search
 from attacks.queries.answers import ProbabilitiesError, ask, log_probabilities
 from attacks.queries.derivatives import NoGradientError
@@ -217,7 +217,7 @@ class Adaptive:
 
     def _towards_rival(self, model: Model, scale: float, x: Tensor, goal: Goal, **given: Any) -> Tensor:
         mean = self._mean(model, scale, goal, given["seed"])
-        (aim,) = aims(goal, forward(mean, x, goal), 1)
+        (aim,) = ways_to(goal, forward(mean, x, goal), 1)
         return self._descend(mean, x, aim, **given)
 
     def _mean(self, model: Model, scale: float, goal: Goal, seed: int) -> Model:

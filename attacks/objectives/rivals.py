@@ -164,18 +164,6 @@ def ways_to(goal: Goal, logits: Tensor, count: int) -> Ways:
     return Ways(goal, torch.stack(news, 1))
 
 
-def aims(goal: Goal, logits: Tensor, count: int) -> list[Goal]:
-    """The ways that :func:`ways_to` finds, as a list.
-
-    Example:
-        >>> from attacks import Untargeted
-        >>> goal = Untargeted(torch.tensor([0]))
-        >>> [aim.new.tolist() for aim in aims(goal, torch.tensor([[9.0, 2.0, 5.0]]), count=3)]
-        [[[2]], [[1]], [[2]]]
-    """
-    return list(ways_to(goal, logits, count))
-
-
 def distinct_aims(goal: Goal, logits: Tensor, most: int) -> list[Goal]:
     """At most ``most`` different ways to meet a goal, as :func:`ways_to` finds them.
 
@@ -185,7 +173,7 @@ def distinct_aims(goal: Goal, logits: Tensor, most: int) -> list[Goal]:
         >>> [aim.new.tolist() for aim in distinct_aims(goal, torch.tensor([[9.0, 2.0, 5.0]]), most=9)]
         [[[2]], [[1]]]
     """
-    return aims(goal, logits, min(most, _number_of_ways(goal, logits)))
+    return list(ways_to(goal, logits, min(most, _number_of_ways(goal, logits))))
 
 
 def _number_of_ways(goal: Goal, logits: Tensor) -> int:

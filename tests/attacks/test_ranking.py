@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from attacks import TopKExclusion, Untargeted
 from attacks.objectives.ranking import exclusion_margin, order_margin, outside, ranked_classes
-from attacks.objectives.rivals import aims
+from attacks.objectives.rivals import ways_to
 
 
 @st.composite
@@ -84,7 +84,7 @@ def test_of_equal_logits_the_lower_class_is_ranked_first(scores, k):
 def test_goals_and_ways_take_equal_classes_in_order(num_classes):
     flat = torch.zeros(3, num_classes)
     assert TopKExclusion.from_logits(flat, 3).classes.tolist() == [[0, 1, 2]] * 3
-    ways = aims(Untargeted(torch.tensor([1, 1, 1])), flat, 3)
+    ways = ways_to(Untargeted(torch.tensor([1, 1, 1])), flat, 3)
     assert [way.new[0].item() for way in ways] == [0, 2, 3]
     logits = flat.clone().requires_grad_()
     margin = exclusion_margin(logits, torch.tensor([[0], [1], [2]]), 2)

@@ -7,7 +7,7 @@ from oracles import goals, images, mlp
 
 from attacks import FAB, FMN, Linf, Spared, TopK, Untargeted, multi_targeted
 from attacks.goals import met
-from attacks.objectives.rivals import aims
+from attacks.objectives.rivals import ways_to
 
 KAPPA = 0.05
 
@@ -51,7 +51,7 @@ def test_attacks_reach_it_and_go_no_further_than_needed(attack, model, x):
 def test_its_ways_have_the_same_margin(model, x):
     logits = model(x)
     goal = Untargeted(logits.argmax(1))
-    for way, plain in zip(aims(Spared(goal, KAPPA), logits, 2), aims(goal, logits, 2), strict=True):
+    for way, plain in zip(ways_to(Spared(goal, KAPPA), logits, 2), ways_to(goal, logits, 2), strict=True):
         assert torch.equal(way.margin(logits), plain.margin(logits) + KAPPA)
 
 

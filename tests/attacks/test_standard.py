@@ -23,7 +23,7 @@ from attacks import (
     Untargeted,
 )
 from attacks.losses import margin
-from attacks.objectives.rivals import Overtake, aims, distinct_aims
+from attacks.objectives.rivals import Overtake, distinct_aims, ways_to
 from attacks.searches.hopping import hop, kick
 from attacks.searches.lowest import Lowest
 from attacks.searches.track import Survivors
@@ -40,18 +40,18 @@ def fooled(model, goal, x_adv):
 
 def test_the_nearest_rival_comes_first():
     logits = torch.tensor([[9.0, 1.0, 5.0, 3.0], [0.0, 7.0, 2.0, 4.0]])
-    found = aims(Untargeted(torch.tensor([0, 1])), logits, count=3)
+    found = ways_to(Untargeted(torch.tensor([0, 1])), logits, count=3)
     assert [aim.new.squeeze(1).tolist() for aim in found] == [[2, 3], [3, 2], [1, 0]]
 
 
 @pytest.mark.parametrize("goal", [Untargeted(torch.tensor([0])), LabelOutOfTopK(torch.tensor([0]), 1)])
 def test_two_classes_have_one_rival_and_it_is_tried_again(goal):
-    assert [aim.new.tolist() for aim in aims(goal, torch.tensor([[2.0, 1.0]]), count=3)] == [[[1]]] * 3
+    assert [aim.new.tolist() for aim in ways_to(goal, torch.tensor([[2.0, 1.0]]), count=3)] == [[[1]]] * 3
 
 
 def test_whoever_drives_out_two_classes_lifts_two():
     logits = torch.tensor([[9.0, 8.0, 3.0, 5.0, 4.0]])
-    found = aims(TopKExclusion(torch.tensor([[0, 1]])), logits, count=3)
+    found = ways_to(TopKExclusion(torch.tensor([[0, 1]])), logits, count=3)
     assert [aim.new.tolist() for aim in found] == [[[3, 4]], [[3, 2]], [[3, 4]]]
 
 
@@ -66,7 +66,7 @@ def test_no_way_is_named_twice_however_many_are_asked_for(kind, ways):
 def test_what_meets_an_aim_meets_its_goal(kind):
     logits = torch.randn(200, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     goal, others = goals(logits)[kind], logits.roll(1, 0)
-    for aim in aims(goal, logits, count=4):
+    for aim in ways_to(goal, logits, count=4):
         reached = aim.margin(others) < 0
         assert (goal.margin(others)[reached] < 0).all()
         assert torch.equal(aim.select(torch.tensor([3, 5])).margin(others[[3, 5]]), aim.margin(others)[[3, 5]])
@@ -74,7 +74,7 @@ def test_what_meets_an_aim_meets_its_goal(kind):
 
 @pytest.mark.parametrize("goal", [Targeted(torch.tensor([1])), OrderedTopK(torch.tensor([[1, 2]]))])
 def test_a_goal_that_names_its_classes_is_its_own_aim(goal):
-    assert aims(goal, torch.zeros(1, 4), count=2) == [goal, goal]
+    assert list(ways_to(goal, torch.zeros(1, 4), count=2)) == [goal, goal]
 
 
 def test_an_aim_looks_at_its_own_classes_alone():
