@@ -124,5 +124,5 @@ def _descend(active: Survivors, x_adv: Tensor, loss: Loss, legs: Legs) -> Tensor
     """Descend the aim from ``x_adv`` (n, ...), leg by leg, to the lowest points of the last."""
     for times, steps in legs:
         start = active.norm.within(active.x, x_adv, times * active.eps)
-        x_adv = descend(active if times == 1 else active.widened(times), start, loss, steps)
+        x_adv = descend(active if times == 1 else active.within(times * active.eps), start, loss, steps)
     return x_adv

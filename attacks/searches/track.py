@@ -167,12 +167,8 @@ class Survivors:
         """Largest distance of a candidate (n,): at most ``eps``, and no further than the farthest point of [0, 1]."""
         return torch.minimum(self.norm.measure(torch.maximum(self.x, 1 - self.x)), self.eps)
 
-    def widened(self, times: float) -> Self:
-        """The same images with budgets ``times`` as large. None leaves: candidates beyond the budget do not count."""
-        return self.within(times * self.eps)
-
     def within(self, eps: Tensor) -> Self:
-        """The same images with other budgets (n,). None leaves."""
+        """The same images with other budgets (n,). None leaves: candidates beyond their own budgets do not count."""
         other = copy(self)
         other.eps, other._stay, other._ball = eps, True, None
         return other

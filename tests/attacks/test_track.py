@@ -172,7 +172,7 @@ def test_ends_with_the_nearest_of_all_offers(offers):
 def test_nobody_leaves_a_wider_ball_and_the_images_in_it_stay_those_of_the_true_one():
     x = torch.tensor([[0.9, 0.3], [0.2, 0.8], [0.7, 0.1]])
     active = Survivors(lambda x: x, x, Untargeted(torch.tensor([0, 0, 0])), Linf(), eps=0.1)
-    wide = active.widened(3)
+    wide = active.within(3 * active.eps)
     torch.testing.assert_close(wide.eps, torch.tensor([0.3, 0.3]))
     beyond = torch.tensor([[0.6, 0.7], [0.4, 0.5]])
     (kept,) = wide.retire(beyond, met(active.goal, beyond))
