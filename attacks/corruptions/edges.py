@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from attacks.corruptions.filters import inside
+from attacks.corruptions.filters import Border, inside
 
 WEAK, STRONG = 50, 150
 """Slope thresholds: from the lower one a pixel continues an edge, from the upper one it starts one."""
@@ -88,10 +88,8 @@ def _slopes(grey: Tensor) -> tuple[Tensor, Tensor]:
     return right, down
 
 
-def _padded(grey: Tensor, border: str) -> Tensor:
-    rows, columns = (
-        inside(torch.arange(-1, size + 1), size, "nearest" if border == "nearest" else "mirror") for size in grey.shape
-    )
+def _padded(grey: Tensor, border: Border) -> Tensor:
+    rows, columns = (inside(torch.arange(-1, size + 1), size, border) for size in grey.shape)
     return grey[rows][:, columns]
 
 
