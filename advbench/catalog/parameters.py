@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from advbench.catalog.attack_facts import attack_facts
 from advbench.catalog.cards import AttackCard
-from advbench.catalog.registry import near_misses
+from advbench.catalog.registry import did_you_mean
 from advbench.errors import UserError
 from advbench.sanitize import display_name
 
@@ -79,11 +79,10 @@ def check_names(card: AttackCard, given: Mapping[str, object]) -> None:
     names = [parameter.name for parameter in known]
     for name in given:
         if name not in names:
-            close = near_misses(name, names)
-            guess = f"did you mean {', '.join(close)}? " if close else ""
+            rest = f"parameters: {', '.join(names) or 'none'}; `advbench attacks {card.name}` explains them"
             raise UserError(
                 f"attack {card.name} cannot be made with {dict(given)}: it has no parameter '{display_name(name)}'",
-                hint=f"{guess}parameters: {', '.join(names) or 'none'}; `advbench attacks {card.name}` explains them",
+                hint=did_you_mean(name, names, rest),
             )
 
 

@@ -50,9 +50,8 @@ class Registry(Generic[T]):
         """
         if name in self._cards:
             return self._cards[name]
-        close = near_misses(name, self._cards)
-        guess = f"did you mean {', '.join(close)}? " if close else ""
-        raise UserError(f"unknown {self.kind} {name!r}", hint=f"{guess}`{self.listed_by}` lists all names")
+        hint = did_you_mean(name, self._cards, f"`{self.listed_by}` lists all names")
+        raise UserError(f"unknown {self.kind} {name!r}", hint=hint)
 
     def __contains__(self, name: object) -> bool:
         return name in self._cards
@@ -123,6 +122,19 @@ def near_misses(name: str, known: Iterable[str], limit: int = 3) -> list[str]:
     close = difflib.get_close_matches(wanted, folded, n=10)
     close.sort(key=lambda each: sorted(each) != sorted(wanted))
     return [folded[each] for each in dict.fromkeys(containing + close)][:limit]
+
+
+def did_you_mean(name: str, known: Iterable[str], then: str = "") -> str:
+    """Ask whether someone who typed `name` meant one of the known names, if any is near; then say the rest.
+
+    Example:
+        >>> did_you_mean("VGG61", ["vgg19", "vgg16", "resnet50"], "there are three")
+        'did you mean vgg16, vgg19? there are three'
+        >>> did_you_mean("shark", ["resnet50"], "there is one")
+        'there is one'
+    """
+    close = near_misses(name, known)
+    return f"did you mean {', '.join(close)}? {then}".rstrip() if close else then
 
 
 def class_numbers(text: str, classes: Sequence[str]) -> tuple[int, ...]:

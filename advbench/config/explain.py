@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import Any
 
 from advbench.catalog import DEFAULT_ATTACK, DEFAULT_MODEL
-from advbench.catalog.registry import near_misses
+from advbench.catalog.registry import did_you_mean
 from advbench.catalog.user_models import model_card
 from advbench.config.attack import AttackConfig, attack_config
 from advbench.config.data.name import ChosenImages
@@ -161,9 +161,8 @@ def _names(what: Sequence[str]) -> tuple[str, ...]:
     names = [name.strip() for each in what for name in each.split(",") if name.strip()]
     for name in names:
         if name not in EXPLANATIONS:
-            close = near_misses(name, EXPLANATIONS)
-            guess = f"did you mean {', '.join(close)}? " if close else ""
-            raise UserError(f"unknown explanation '{name}'", hint=f"{guess}There are: {', '.join(EXPLANATIONS)}")
+            hint = did_you_mean(name, EXPLANATIONS, f"There are: {', '.join(EXPLANATIONS)}")
+            raise UserError(f"unknown explanation '{name}'", hint=hint)
     return tuple(dict.fromkeys(names))
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt, ValidationInfo
 
 from advbench.catalog.attacks import CORRUPTION, corruptions
-from advbench.catalog.registry import near_misses
+from advbench.catalog.registry import did_you_mean
 from advbench.config.budgets import NORMS, parse_eps
 from advbench.config.data.word import at_home, parted
 from advbench.config.goals import parse_goal
@@ -96,9 +96,9 @@ def _corruptions(value: Any) -> Any:
             raise ValueError(f"expected the name of a corruption, got {name!r}")
         plain_name = name.removeprefix(CORRUPTION)
         if plain_name not in (*sets, *sets["all"]):
-            close = near_misses(plain_name, (*sets, *sets["all"]))
-            guess = f"did you mean {', '.join(close)}? " if close else ""
-            raise ValueError(f"unknown corruption {name!r}; {guess}there are {', '.join(sets['all'])}, all, imagenet-c")
+            rest = f"there are {', '.join(sets['all'])}, all, imagenet-c"
+            meant = did_you_mean(plain_name, (*sets, *sets["all"]), rest)
+            raise ValueError(f"unknown corruption {name!r}; {meant}")
         found |= dict.fromkeys(sets.get(plain_name, (plain_name,)))
     return tuple(found)
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field, FiniteFloat, PositiveInt, ValidationError, ValidationInfo
 
-from advbench.catalog.registry import near_misses
+from advbench.catalog.registry import did_you_mean
 from advbench.catalog.user_models import described_fields
 from advbench.config.fields import Strict
 from advbench.config.image_size import Size, checked_size
@@ -193,8 +193,7 @@ def _first(error: ValidationError, spelled: Callable[[str], str] = str) -> str:
     first = error.errors()[0]
     name, *rest = map(str, first["loc"])
     if first["type"] == "extra_forbidden":
-        close = near_misses(name, Description.model_fields)
-        guess = f"did you mean {', '.join(close)}?" if close else f"there are {', '.join(Description.model_fields)}"
-        return f"{spelled(name)}: unknown key; {guess}"
+        meant = did_you_mean(name, Description.model_fields) or f"there are {', '.join(Description.model_fields)}"
+        return f"{spelled(name)}: unknown key; {meant}"
     place = f" (number {int(rest[0]) + 1})" if rest and rest[0].isdecimal() else ""
     return f"{spelled(name)}{place}: {first['msg'].removeprefix('Value error, ')}"

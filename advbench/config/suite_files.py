@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from advbench.catalog.registry import near_misses
+from advbench.catalog.registry import did_you_mean
 from advbench.catalog.user_datasets import HUB
 from advbench.catalog.user_models import is_own, is_there, model_card, moved
 from advbench.config.data.masked import with_masks_of
@@ -86,10 +86,8 @@ def _loaded(source: str | Path | Mapping[str, Any], names: Collection[str]) -> S
         return _from_the_file(_read(path), path)
     if (built_in := _FOLDER / f"{source}.toml").is_file() and str(source) in suite_names():
         return _read(built_in)
-    close = near_misses(str(source), suite_names())
-    guess = f"did you mean {', '.join(close)}? " if close else ""
-    hint = f"{guess}there are {', '.join(suite_names())}; or name a file that ends in .toml"
-    raise UserError(f"unknown suite {str(source)!r}", hint=hint)
+    rest = f"there are {', '.join(suite_names())}; or name a file that ends in .toml"
+    raise UserError(f"unknown suite {str(source)!r}", hint=did_you_mean(str(source), suite_names(), rest))
 
 
 def refuse_code(suite: Suite) -> None:
@@ -230,8 +228,8 @@ def _guess(location: tuple[int | str, ...]) -> str:
     table = Suite
     for part in location[:-1]:
         table = _TABLES.get(str(part), table)  # type: ignore[assignment]
-    close = near_misses(str(location[-1]), table.model_fields)
-    return f"; did you mean {', '.join(close)}?" if close else f"; there are {', '.join(table.model_fields)}"
+    there_are = f"there are {', '.join(table.model_fields)}"
+    return f"; {did_you_mean(str(location[-1]), table.model_fields) or there_are}"
 
 
 def _from_the_file(suite: Suite, file: Path) -> Suite:

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from advbench.catalog.registry import near_misses
+from advbench.catalog.registry import did_you_mean
 from advbench.errors import UserError
 from advbench.models.classifier import Classifier
 from advbench.models.trial import input_of, try_model
@@ -136,9 +136,7 @@ def find_layer(model: Classifier, name: str, *, maps: bool = False) -> Layer:
     if runs := [layer.name for layer in layers if layer.name.rpartition(":")[0] == name]:
         raise UserError(f"layer '{name}' of {model.name} runs {len(runs)} times", hint=f"name one: {', '.join(runs)}")
     known = [each for layer in layers for each in (layer.alias, layer.name) if each]
-    close = near_misses(name, known)
-    guess = f"did you mean {', '.join(close)}? " if close else ""
-    raise UserError(f"{model.name} has no layer '{name}'", hint=f"{guess}{_LIST}")
+    raise UserError(f"{model.name} has no layer '{name}'", hint=did_you_mean(name, known, _LIST))
 
 
 _LIST = "`advbench explain --what layers` lists them all"

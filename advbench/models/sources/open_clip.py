@@ -10,7 +10,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from advbench.catalog.cards import ModelCard
-from advbench.catalog.registry import near_misses
+from advbench.catalog.registry import did_you_mean
 from advbench.catalog.user_models import CLIP
 from advbench.config.image_size import Size
 from advbench.config.model_description import NOTHING, Description
@@ -160,8 +160,7 @@ def _source(package: Any, name: str, weights: Path | None) -> _Source:
     if arch == _FOLDER:
         return _Source(f"{_FOLDER}:{tag}", weights or _file_in(Path(tag), name), {})
     if package.get_model_config(arch) is None:
-        close = near_misses(arch, package.list_models())
-        hint = f"did you mean {', '.join(close)}?" if close else ""
+        hint = did_you_mean(arch, package.list_models())
         raise UserError(f"open_clip has no architecture {arch!r}", hint=hint)
     tags = package.list_pretrained_tags_by_model(arch)
     if tag in tags:

@@ -19,7 +19,7 @@ from torchvision import transforms
 from torchvision.transforms import InterpolationMode
 
 from advbench.catalog.cards import ModelCard
-from advbench.catalog.registry import near_misses
+from advbench.catalog.registry import did_you_mean
 from advbench.catalog.user_models import ROBUSTBENCH
 from advbench.catalog.zoo import DATA
 from advbench.config.folders import cache_folder
@@ -188,9 +188,8 @@ def _entry(tables: _Tables, name: str) -> Mapping[str, Any]:
     if threat not in threats:
         raise UserError(f"RobustBench has no threat {threat!r} for {dataset}", hint=f"there are: {', '.join(threats)}")
     if model not in threats[threat]:
-        close = near_misses(model, threats[threat])
         listing = f"`advbench models {ROBUSTBENCH}{dataset}/{threat}` lists them"
-        hint = f"did you mean {', '.join(close)}? {listing}" if close else listing
+        hint = did_you_mean(model, threats[threat], listing)
         raise UserError(f"RobustBench has no model {model!r} for {dataset} and {threat}", hint=hint)
     entry = threats[threat][model]
     if not entry["gdrive_id"]:

@@ -9,7 +9,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from advbench.catalog.cards import ModelCard
-from advbench.catalog.registry import near_misses
+from advbench.catalog.registry import did_you_mean
 from advbench.catalog.user_models import TIMM
 from advbench.errors import UserError, first_line, not_installed
 from advbench.models.classifier import Classifier
@@ -53,8 +53,7 @@ def _known(card: ModelCard) -> tuple[str, Any]:
         raise not_installed(card.name, "timm", "timm") from None
     name = card.name.removeprefix(TIMM)
     if not timm.is_model(name.partition(".")[0]):
-        close = near_misses(name, timm.list_models())
-        raise UserError(f"timm has no model {name!r}", hint=f"did you mean {', '.join(close)}?" if close else "")
+        raise UserError(f"timm has no model {name!r}", hint=did_you_mean(name, timm.list_models()))
     try:
         config = timm.get_pretrained_cfg(name)
     except RuntimeError:  # a tag that is not in timm's table

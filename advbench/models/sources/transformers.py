@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from advbench.catalog.cards import ModelCard
-from advbench.catalog.registry import near_misses
+from advbench.catalog.registry import did_you_mean
 from advbench.catalog.user_models import HUB, hub_folder
 from advbench.config.model_description import NOTHING, Description
 from advbench.errors import UserError, not_installed, reason
@@ -128,8 +128,7 @@ def _kind(package: Any, config: Mapping[str, Any], name: str) -> Any:
     known = auto.MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES
     kind = str(config.get("model_type"))
     if kind not in known:
-        close = near_misses(kind, known)
-        hint = f"did you mean {', '.join(close)}?" if close else "image classifiers have a head ForImageClassification"
+        hint = did_you_mean(kind, known) or "image classifiers have a head ForImageClassification"
         raise UserError(f"{name} is not an image classifier known to transformers: model_type {kind!r}", hint=hint)
     names = (known[kind],) if isinstance(known[kind], str) else tuple(known[kind])
     written = [each for each in config.get("architectures") or () if each in names]
