@@ -4,10 +4,8 @@ import json
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
+from command import advb
 from PIL import Image
-
-from advbench.cli.main import main
 
 NETS = """
 import torch
@@ -38,14 +36,8 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Path("val/labels.csv").write_text("file,labels\na.png,north|east\nb.png,east\nc.png,south|west\nd.png,\n")
 
 
-def advbench(*arguments: object, code: int = 0) -> Result:
-    done = CliRunner().invoke(main, [str(each) for each in arguments])
-    assert done.exit_code == code, done.output
-    return done
-
-
 def attacked(*options: object) -> dict[str, object]:
-    done = advbench("attack", "val/a.png", *SEVERAL, "--attack", "fmn", "--json", "--quiet", "--out", "out", *options)
+    done = advb("attack", "val/a.png", *SEVERAL, "--attack", "fmn", "--json", "--quiet", "--out", "out", *options)
     return dict(json.loads(done.stdout)[0])
 
 
@@ -67,21 +59,21 @@ def test_the_default_goal_is_that_any_label_flips() -> None:
 
 def test_the_terminal_shows_labels_before_and_after() -> None:
     goal = ("--goal", "label-off:east", "--eps", "0.3", "--attack", "fmn", "--out", "out")
-    told = advbench("attack", "val/a.png", *SEVERAL, *goal).output
+    told = advb("attack", "val/a.png", *SEVERAL, *goal).output
     assert "goal label-off:east: met" in told
     (east,) = (line for line in told.splitlines() if line.lstrip().startswith("east"))
     assert east.split()[2::2] == ["on", "off"]
     assert Path("out/panel.png").stat().st_size > 0
-    told = advbench("attack", "val/b.png", *SEVERAL, "--goal", "label-on:east", "--out", "out2").output
+    told = advb("attack", "val/b.png", *SEVERAL, "--goal", "label-on:east", "--out", "out2").output
     assert "already meets the goal 'label-on:east'" in " ".join(told.split())
 
 
 def test_a_look_at_a_folder() -> None:
-    told = advbench("datasets", "folder:val/", *SEVERAL).output
+    told = advb("datasets", "folder:val/", *SEVERAL).output
     assert "labels, several each" in told
     assert "every label right when clean" in told
     assert "100.0 % (4/4)" in told
-    found = json.loads(advbench("datasets", "folder:val/", *SEVERAL, "--json").stdout)[0]
+    found = json.loads(advb("datasets", "folder:val/", *SEVERAL, "--json").stdout)[0]
     assert {each["name"]: each["images"] for each in found["classes"]} == {"north": 1, "east": 2, "south": 1, "west": 1}
 
 
@@ -98,14 +90,14 @@ def test_a_look_at_a_folder() -> None:
     ],
 )
 def test_mistakes_end_in_one_line(arguments: tuple[str, ...], problem: str) -> None:
-    done = advbench("attack", "val/a.png", *arguments, "--out", "out", code=2)
+    done = advb("attack", "val/a.png", *arguments, "--out", "out", code=2)
     assert problem in " ".join(done.output.split())
     assert "Traceback" not in done.output
 
 
 @pytest.mark.parametrize("command", [("explain", "val/a.png"), ("universal", "fit", "val", "--out", "u")])
 def test_commands_for_one_class_say_so(command: tuple[str, ...]) -> None:
-    done = advbench(*command, *SEVERAL, code=2)
+    done = advb(*command, *SEVERAL, code=2)
     assert "has several labels for each image" in " ".join(done.output.split())
 
 

@@ -4,10 +4,9 @@ import json
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
+from command import advb
 from PIL import Image
-
-from advbench.cli.main import main
 
 NETS = """
 import torch
@@ -51,15 +50,9 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         Image.new("RGB", (20, 12), (40 * number, 120, 40)).save(f"{number}.png")
 
 
-def advbench(*arguments: object, code: int = 0) -> Result:
-    done = CliRunner().invoke(main, [str(each) for each in arguments])
-    assert done.exit_code == code, done.output
-    return done
-
-
 def attack(*options: object, model: str = "nets.py:net", code: int = 0) -> Result:
     fixed = ("--attack", "pgd", "--goal", "untargeted", "--eps", "0.5", "--out", "out")
-    return advbench("attack", "0.png", "--model", model, *fixed, *options, code=code)
+    return advb("attack", "0.png", "--model", model, *fixed, *options, code=code)
 
 
 DESCRIBED = ("--num-classes", 5, "--mean", "0.5,0.5,0.5", "--std", "0.25", "--input-size", 8, "--classes", "names.txt")
@@ -98,26 +91,26 @@ def test_a_network_without_gradients_is_told_of_a_twin() -> None:
 
 def test_universal_perturbations_remember_the_description() -> None:
     pictures = [f"{number}.png" for number in range(6)]
-    advbench("universal", "fit", *pictures, "--model", "nets.py:net", *DESCRIBED, "--steps", 3, "--out", "u", "--quiet")
+    advb("universal", "fit", *pictures, "--model", "nets.py:net", *DESCRIBED, "--steps", 3, "--out", "u", "--quiet")
     file = "u/perturbation.safetensors"
-    told = json.loads(advbench("universal", "eval", file, *pictures, "--json").stdout)[0]
+    told = json.loads(advb("universal", "eval", file, *pictures, "--json").stdout)[0]
     assert told["card"]["about"]["input_size"] == 8
     assert {name for name, _ in told["classes"]} <= {"ant", "bee", "cat", "dog", "elk"}
     named = ("--model", "nets.py:net", *DESCRIBED, "--out", "applied")
-    advbench("universal", "apply", file, pictures[0], *named)
-    assert "has other weights" in advbench("universal", "eval", file, *pictures, *named[:-4], "--std", 1, code=2).stderr
+    advb("universal", "apply", file, pictures[0], *named)
+    assert "has other weights" in advb("universal", "eval", file, *pictures, *named[:-4], "--std", 1, code=2).stderr
 
 
 def test_explanations_take_a_description() -> None:
     options = ("--model", "nets.py:conv", *DESCRIBED, "--what", "predictions", "--out", "explained")
-    assert "elk" in advbench("explain", "0.png", *options).stdout
-    refused = advbench("explain", "--run", "gone", "--mean", 0.5, code=2)
+    assert "elk" in advb("explain", "0.png", *options).stdout
+    refused = advb("explain", "--run", "gone", "--mean", 0.5, code=2)
     assert "it takes no picture, attack, --what or description" in refused.stderr
 
 
 @pytest.mark.parametrize("command", ["attack", "explain", "universal fit", "universal eval", "universal apply"])
 def test_every_command_with_a_model_has_all_of_them(command: str) -> None:
-    text = advbench(*command.split(), "--help").stdout
+    text = advb(*command.split(), "--help").stdout
     assert [option for option in ALL if option not in text] == []
 
 

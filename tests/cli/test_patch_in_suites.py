@@ -5,11 +5,10 @@ from pathlib import Path
 
 import pytest
 from accidents import TOML
-from click.testing import CliRunner
+from command import advb
 from tables import tables_restored
 
 import advbench
-from advbench.cli.main import main
 
 ATTACK = 'attacks = [{{ name = "patch", norms = "l0", params = {{ share = {share}, steps = 10 }} }}]'
 
@@ -24,9 +23,7 @@ def _here(monkeypatch, tmp_path):
 def run(share, code=0):
     lines = [line for line in TOML.format(model="tiny").splitlines() if not line.startswith("attacks")]
     Path("p.toml").write_text("\n".join((ATTACK.format(share=share), *lines)))
-    result = CliRunner().invoke(main, ["run", "p.toml", "--plugin", "fake_plugin", "--out", "out"])
-    assert result.exit_code == code, result.output
-    return result
+    return advb("run", "p.toml", "--plugin", "fake_plugin", "--out", "out", code=code)
 
 
 def test_a_run_includes_patches_of_single_images():

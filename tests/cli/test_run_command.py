@@ -6,12 +6,11 @@ from pathlib import Path
 
 import pytest
 from accidents import TOML
-from click.testing import CliRunner
+from command import advb
 from safetensors.numpy import load
 from tables import tables_restored
 
 import advbench
-from advbench.cli.main import main
 from advbench.records.storage.checksum import BLANK, sealed
 
 PLUGIN = ("--plugin", "fake_plugin")
@@ -25,12 +24,6 @@ def plugged(monkeypatch, tmp_path):
         monkeypatch.chdir(tmp_path)
         Path("small.toml").write_text(TOML.format(model="tiny"))
         yield
-
-
-def advb(*arguments: str, code: int = 0):
-    result = CliRunner().invoke(main, [str(each) for each in arguments])
-    assert result.exit_code == code, result.output
-    return result
 
 
 def test_a_run_prints_a_verdict_and_leaves_a_folder():

@@ -6,11 +6,10 @@ from pathlib import Path
 import pytest
 import torch
 from accidents import TOML
-from click.testing import CliRunner
+from command import advb
 from tables import tables_restored
 
 import advbench
-from advbench.cli.main import main
 from attacks import Linf, Perturbation
 
 ATTACK = 'attacks = [{{ name = "universal", norms = "linf", params = {{ perturbation = "{file}" }} }}]'
@@ -35,9 +34,7 @@ def save(file, seed):
 
 
 def run(*options, code=0):
-    result = CliRunner().invoke(main, ["run", "../there/u.toml", "--plugin", "fake_plugin", *options])
-    assert result.exit_code == code, result.output
-    return result
+    return advb("run", "../there/u.toml", "--plugin", "fake_plugin", *options, code=code)
 
 
 def test_it_is_added_to_every_image_and_its_digest_is_recorded(suite):

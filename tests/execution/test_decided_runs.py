@@ -10,16 +10,16 @@ import accidents
 import pandas as pd
 import pytest
 from accidents import DECIDED, finish
-from click.testing import CliRunner
+from command import advb, refused
 
 import advbench
 from advbench.analysis.anytime.estimate import Estimate
 from advbench.api import run
-from advbench.cli.main import main
 from advbench.execution.tasks import do
 from advbench.records.stored_run import SPARED
 
 pytestmark = pytest.mark.usefixtures("plugged")
+PLUGIN = ("--plugin", "fake_plugin")
 POSIX = pytest.mark.skipif(os.name != "posix", reason="needs signals of POSIX")
 
 
@@ -138,12 +138,6 @@ def test_a_crashed_unit_counts_for_both_sides(decided, tmp_path, monkeypatch):
     assert [each.low <= one.low <= one.rate for each, one in zip(robust, sound, strict=True)]
 
 
-def advb(*arguments, code=0):
-    result = CliRunner().invoke(main, [str(each) for each in (*arguments, "--plugin", "fake_plugin")])
-    assert result.exit_code == code, result.output
-    return result
-
-
 TOML = """
 models = "tiny"
 datasets = "smooth"
@@ -164,30 +158,26 @@ def file(tmp_path, monkeypatch):
 
 def test_exit_codes_are_those_of_gates(file):
     suite = file("")
-    result = advb("run", suite, "--until-decided", "--fail-under", "0.1", "--workers", "1")
+    result = advb("run", suite, "--until-decided", "--fail-under", "0.1", "--workers", "1", *PLUGIN)
     assert "anytime-valid" in result.stdout
     left = json.loads(Path("reports/small/manifest.json").read_text())[SPARED]
     assert left
-    watched = CliRunner().invoke(main, ["watch", "reports/small", "--once"])
-    assert watched.exit_code == 0
+    watched = advb("watch", "reports/small", "--once")
     assert "(100 %)" in watched.stdout, "what is not needed is not waited for"
-    advb("resume", "reports/small", "--fail-under", "0.99", "--workers", "1", code=1)
-    assert CliRunner().invoke(main, ["report", "reports/small", "--format", "html"]).exit_code == 0
+    advb("resume", "reports/small", "--fail-under", "0.99", "--workers", "1", *PLUGIN, code=1)
+    advb("report", "reports/small", "--format", "html")
     assert "anytime-valid" in Path("reports/small/report.html").read_text()
 
 
 def test_the_command_refuses_what_cannot_be_decided(file):
-    result = advb("run", file(""), "--until-decided", code=2)
-    assert "has nothing to decide" in result.stderr
+    assert "has nothing to decide" in refused("run", file(""), "--until-decided", *PLUGIN)
     assert not Path("reports").exists()
-    result = advb("run", file("max_drop_pp = 1"), "--until-decided", "--fail-under", "0.1", code=2)
-    assert "compared image by image" in result.stderr
+    told = refused("run", file("max_drop_pp = 1"), "--until-decided", "--fail-under", "0.1", *PLUGIN)
+    assert "compared image by image" in told
 
 
 def test_what_needs_every_image_refuses_it(file):
-    advb("run", file(""), "--until-decided", "--fail-under", "0.1", "--workers", "1")
+    advb("run", file(""), "--until-decided", "--fail-under", "0.1", "--workers", "1", *PLUGIN)
     shutil.copytree("reports/small", "other")
     for words in ("compare other", "baseline write", "evidence"):
-        result = CliRunner().invoke(main, [*words.split(), "reports/small"])
-        assert result.exit_code == 2
-        assert "stopped once it was decided" in result.stderr
+        assert "stopped once it was decided" in refused(*words.split(), "reports/small")

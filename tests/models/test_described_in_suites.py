@@ -5,11 +5,11 @@ import shutil
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
+from command import advb
 from torch import nn
 
 import advbench
-from advbench.cli.main import main
 from advbench.config.suite_files import load_suite
 from advbench.errors import UserError
 
@@ -56,12 +56,6 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def write(*models: str, goal: str = "untargeted") -> None:
     tables = ", ".join(" ".join(each.split()) for each in models)
     Path("in/own.toml").write_text(f'goals = "{goal}"\n{SUITE.format(models=tables)}')
-
-
-def advb(*arguments: object, code: int = 0) -> Result:
-    done = CliRunner().invoke(main, [str(each) for each in arguments])
-    assert done.exit_code == code, done.output
-    return done
 
 
 def run(out: str = "run", code: int = 0) -> Result:

@@ -8,12 +8,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from click.testing import CliRunner
+from command import advb
 from test_own_models import onnx_file, script
 from torch import nn
 
 import advbench
-from advbench.cli.main import main
 from advbench.config.suite_files import load_suite
 from advbench.errors import UserError
 
@@ -57,12 +56,6 @@ def here(tmp_path, monkeypatch):
 
 def write(models: str, attack: str = "pgd") -> None:
     Path("in/own.toml").write_text(SUITE.format(models=models, attack=attack))
-
-
-def advb(*arguments: object, code: int = 0):
-    result = CliRunner().invoke(main, [str(each) for each in arguments])
-    assert result.exit_code == code, result.output
-    return result
 
 
 REFUSED = (

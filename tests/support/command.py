@@ -22,11 +22,16 @@ def run(*arguments, charset="utf-8"):
     return result
 
 
+def advb(*arguments, code=0):
+    """Run a command that has to end with this code."""
+    result = run(*arguments)
+    assert result.exit_code == code, result.output
+    return result
+
+
 def refused(*arguments):
     """The message of a command that is refused."""
-    result = run(*arguments)
-    assert result.exit_code == 2
-    return result.stderr
+    return advb(*arguments, code=2).stderr
 
 
 def attack(*arguments, **options):
