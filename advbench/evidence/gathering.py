@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
-import pandas as pd
 import safetensors.numpy
 from numpy.typing import NDArray
 
@@ -170,8 +169,3 @@ def _take(kept: Kept, unit: Unit, each: KeptImage, goal: Goal) -> None:
         kept.lost.setdefault(threat, {}).setdefault(each.sample, []).append((unit.unit_id, each.place))
     else:
         kept.offer(threat, each.sample, Carried(image, size, rank))
-
-
-def rows_of(frame: pd.DataFrame, model: str) -> pd.DataFrame:
-    """The rows of a run about one model."""
-    return frame[frame["model"] == model]

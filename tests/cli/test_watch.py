@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import accidents
 import hearing
@@ -21,7 +20,6 @@ from run_folders import make, records, unit
 from advbench.analysis.course import RunWatcher
 from advbench.records.record import UNKNOWN
 
-ROOT = Path(__file__).parents[2]
 POSIX = pytest.mark.skipif(os.name != "posix", reason="needs signals of POSIX")
 PGD, FMN = unit(4), unit(4, attack="fmn", eps=None)
 

@@ -1,6 +1,5 @@
 """Runs on a real scheduler of dask with real workers: the same rows, whatever happens to any of them."""
 
-import json
 import os
 import signal
 import subprocess
@@ -48,10 +47,6 @@ def same(golden, done):
     assert done.manifest["status"] == "complete"
     frames = [each.frame.drop(columns="seconds") for each in (golden, done)]
     pd.testing.assert_frame_equal(*frames, check_exact=True, check_categorical=False)
-
-
-def events(folder: Path) -> list[dict]:
-    return [json.loads(line) for line in (folder / "events.jsonl").read_text().splitlines()]
 
 
 def test_it_does_what_one_process_does(golden, two, tmp_path):

@@ -4,7 +4,6 @@ import json
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 from unittest.mock import patch
 
 import fakes
@@ -36,10 +35,6 @@ def results(done: StoredRun) -> pd.DataFrame:
 
 def same(a: StoredRun, b: StoredRun) -> None:
     pd.testing.assert_frame_equal(results(a), results(b), check_exact=True, check_categorical=False)
-
-
-def events(folder: Path) -> list[dict]:
-    return [json.loads(line) for line in (folder / "events.jsonl").read_text().splitlines()]
 
 
 @pytest.fixture(scope="module")

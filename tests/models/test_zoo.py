@@ -24,7 +24,6 @@ from advbench.training.recipes import RECIPES
 
 NETWORKS = [name for name, row in ZOO.items() if row.architecture]
 SHIPPED = [name for name in ZOO if read_card(name).get("weights_sha256")]
-SMALL = [name for name in NETWORKS if "vgg" not in name]
 
 
 @pytest.mark.parametrize(
