@@ -6,20 +6,9 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional
-from tricks import DETERMINISTIC, Before, quantised
+from tricks import DETERMINISTIC, Before, network, quantised
 
 from attacks import PGD, Untargeted, expectation, inside
-
-
-def network():
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        net = nn.Sequential(
-            *(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 8, 3, stride=2, padding=1), nn.ReLU()),
-            *(nn.Flatten(), nn.Linear(8 * 8 * 8, 10)),
-        )
-    return net.eval()
-
 
 X = functional.interpolate(
     torch.rand(8, 3, 4, 4, generator=torch.Generator().manual_seed(1)), (16, 16), mode="bilinear"

@@ -8,12 +8,11 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 
 import accidents
 import hearing
 import pytest
-from accidents import TOML, finish, start
+from accidents import finish, slow_suite, start, wait_for
 from command import run
 from run_folders import make, records, unit
 
@@ -220,23 +219,10 @@ def test_it_imports_no_torch(tmp_path):
 # --- runs in other processes ---
 
 
-def slow_suite(folder):
-    """A suite whose every unit takes a while."""
-    path = folder / "suite.toml"
-    path.write_text(TOML.format(model="sleepy"))
-    return path
-
-
 def watching(folder):
     """`advbench watch` in a process of its own."""
     command = [sys.executable, "-m", "advbench", "watch", str(folder), "--interval", "0.1"]
     return hearing.start(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-
-def wait_for(path, process):
-    while not (path.exists() and any(path.iterdir())):
-        assert process.exitcode is None, f"it ended with {process.exitcode}"
-        time.sleep(0.01)
 
 
 @POSIX

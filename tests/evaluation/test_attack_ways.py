@@ -3,24 +3,13 @@
 import pytest
 import torch
 from torch import nn
-from tricks import DETERMINISTIC
+from tricks import DETERMINISTIC, network
 
 from advbench.evaluation.checks import active
 from advbench.evaluation.checks.attack import LOOKED_AT, Trial, check_attack, most_passes
 from advbench.evaluation.checks.blind import hit_by_chance, points
 from advbench.evaluation.checks.recorder import Recorder
 from attacks import FGSM, L0, L1, L2, PGD, Linf, Square, Standard, Untargeted
-
-
-def network():
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        net = nn.Sequential(
-            *(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 8, 3, stride=2, padding=1), nn.ReLU()),
-            *(nn.Flatten(), nn.Linear(8 * 8 * 8, 10)),
-        )
-    return net.eval()
-
 
 X = nn.functional.interpolate(
     torch.rand(12, 3, 4, 4, generator=torch.Generator().manual_seed(1)), (16, 16), mode="bilinear"

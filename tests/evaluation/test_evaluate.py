@@ -30,12 +30,6 @@ from attacks import (
 MODEL = fakes.classifier()
 
 
-def images(count=4):
-    spots = torch.rand(count, 3, 3, 3, generator=torch.Generator().manual_seed(3))
-    x = 0.5 + 0.3 * (torch.nn.functional.interpolate(spots, fakes.SIZE, mode="bilinear") - 0.5)
-    return (x * 255).round() / 255
-
-
 def exclusion(x, k=7):
     return TopKExclusion.from_logits(MODEL(x), k, content_ids(x))
 
@@ -47,11 +41,11 @@ def evaluated(attack, x, eps=2 / 255, model=MODEL, seed=0):
 @pytest.fixture(scope="module")
 def attacked():
     """The default attack on four images."""
-    return evaluated(TopK(), images())
+    return evaluated(TopK(), fakes.images(4))
 
 
 def test_what_is_reported_can_be_measured_again(attacked):
-    x, result = images(), attacked
+    x, result = fakes.images(4), attacked
     goal = exclusion(x)
     assert result.verdicts.met.all()
     assert result.verdicts.met_8bit.all()
@@ -61,14 +55,14 @@ def test_what_is_reported_can_be_measured_again(attacked):
 
 
 def test_the_8bit_images_are_8bit_and_do_the_job(attacked):
-    x, levels = images(), attacked.x_8bit * 255
+    x, levels = fakes.images(4), attacked.x_8bit * 255
     assert torch.equal(levels.round() / 255, levels / 255)
     assert ((levels - x * 255).abs().flatten(1).amax(1).round() <= 2).all()
     assert (exclusion(x).margin(MODEL(levels.round() / 255)) < 0).all()
 
 
 def test_surviving_means_the_same_with_and_without_a_search_for_8_bits():
-    x, attack = images(8), FMN(steps=300)
+    x, attack = fakes.images(8), FMN(steps=300)
     goal = exclusion(x)
     searched = evaluate(MODEL, attack, x, goal, eps=None, seed=0)
     quick = evaluate_quickly(MODEL, attack, x, MODEL(x), goal, eps=None, seed=0)
@@ -83,7 +77,7 @@ def test_surviving_means_the_same_with_and_without_a_search_for_8_bits():
 
 
 def test_rounding_and_judging_cost_the_attack_nothing():
-    x, counting = images(), fakes.Counting(MODEL)
+    x, counting = fakes.images(4), fakes.Counting(MODEL)
     result = evaluate(counting, TopK(steps=9), x, exclusion(x), eps=2 / 255, seed=0)
     assert result.forwards.tolist() == [11] * 4
     assert result.backwards.tolist() == [9] * 4
@@ -92,7 +86,7 @@ def test_rounding_and_judging_cost_the_attack_nothing():
 
 
 def test_each_forward_pass_is_told():
-    x, told = images(2), []
+    x, told = fakes.images(2), []
     evaluate(MODEL, TopK(steps=5), x, exclusion(x), eps=None, seed=0, on_pass=lambda: told.append(1))
     assert len(told) == 7
 
@@ -100,7 +94,7 @@ def test_each_forward_pass_is_told():
 @pytest.mark.parametrize("name", ["noise", "fgsm", "pgd", "apgd", "ddn", "topk"])
 def test_a_seed_decides_and_the_batch_does_not(name):
     # in double precision, because sums of another batch size are rounded otherwise and every step builds on the last
-    model, x = fakes.classifier().double(), images(3).double()
+    model, x = fakes.classifier().double(), fakes.images(3).double()
     attack = fakes.quick(name, ATTACKS[name].norms[0])
     goal = Untargeted(model(x).argmax(1), ids=content_ids(x))
 
@@ -118,14 +112,14 @@ def test_a_seed_decides_and_the_batch_does_not(name):
 
 
 def test_another_seed_gives_another_result():
-    x, attack = images(), PGD(steps=2)
+    x, attack = fakes.images(4), PGD(steps=2)
     assert not torch.equal(evaluated(attack, x, 1 / 255).x_adv, evaluated(attack, x, 1 / 255, seed=1).x_adv)
 
 
 @pytest.mark.parametrize("cheat", [fakes.OutOfBox, fakes.OverBudget, fakes.NotANumber])
 @pytest.mark.parametrize("norm", [Linf(), L2(), L0()])
 def test_cheats_are_found_out(cheat, norm):
-    x = images()
+    x = fakes.images(4)
     result = evaluated(cheat(norm=norm), x, eps=5.0 if norm == L0() else 2 / 255)
     assert not result.verdicts.valid.any()
     assert not result.verdicts.met.any()
@@ -133,21 +127,21 @@ def test_cheats_are_found_out(cheat, norm):
 
 @pytest.mark.parametrize("cheat", [fakes.WrongShape, fakes.WrongDtype, fakes.NoTensor])
 def test_what_is_no_batch_of_candidates_is_refused_before_any_other_work(cheat):
-    counting, x = fakes.Counting(MODEL), images()
+    counting, x = fakes.Counting(MODEL), fakes.images(4)
     with pytest.raises(ValueError, match=r"expected candidates torch\.float32 \(4, 3, 32, 32\) on cpu from the attack"):
         evaluated(cheat(), x, model=counting)
     assert counting.calls == 1
 
 
 def test_an_attack_that_does_nothing_meets_no_goal():
-    result = evaluated(fakes.Fake(), images())
+    result = evaluated(fakes.Fake(), fakes.images(4))
     assert result.verdicts.valid.all()
     assert not result.verdicts.met.any()
     assert result.verdicts.sizes["linf"].tolist() == [0] * 4
 
 
 def test_an_attack_cannot_move_the_point_it_is_measured_from():
-    x = images()
+    x = fakes.images(4)
     kept = x.clone()
     result = evaluated(fakes.MovesOriginals(), x)
     assert torch.equal(x, kept)
@@ -156,7 +150,7 @@ def test_an_attack_cannot_move_the_point_it_is_measured_from():
 
 
 def test_candidates_come_without_their_graph():
-    result = evaluated(fakes.KeepsGraph(), images())
+    result = evaluated(fakes.KeepsGraph(), fakes.images(4))
     assert not result.x_adv.requires_grad
     assert not result.x_8bit.requires_grad
 
@@ -166,11 +160,11 @@ def test_candidates_come_without_their_graph():
 )
 def test_a_model_that_gives_no_logits_is_refused(name, message):
     with pytest.raises(ValueError, match=message):
-        evaluated(TopK(), images(), model=fakes.classifier(name))
+        evaluated(TopK(), fakes.images(4), model=fakes.classifier(name))
 
 
 def test_a_model_that_cannot_be_moved_is_not_fooled():
-    model, x = fakes.classifier("constant"), images()
+    model, x = fakes.classifier("constant"), fakes.images(4)
     goal = TopKExclusion.from_logits(model(x), 7, content_ids(x))
     result = evaluate(model, TopK(steps=20), x, goal, eps=2 / 255, seed=0)
     assert result.verdicts.valid.all()
@@ -181,13 +175,13 @@ def test_a_model_that_cannot_be_moved_is_not_fooled():
 
 def test_a_model_that_wavers_breaks_nothing():
     torch.manual_seed(0)
-    result = evaluated(TopK(steps=20), images(), model=fakes.classifier("randomised"))
+    result = evaluated(TopK(steps=20), fakes.images(4), model=fakes.classifier("randomised"))
     assert result.verdicts.valid.all()
 
 
 @pytest.mark.parametrize("norm", NORMS.values(), ids=list(NORMS))
 def test_an_image_that_meets_the_goal_already_is_left_alone(norm):
-    x = images()
+    x = fakes.images(4)
     goal = Targeted(MODEL(x).argmax(1), ids=content_ids(x))
     result = evaluate(MODEL, TopK(norm=norm()), x, goal, eps=None, seed=0)
     assert torch.equal(result.x_adv, x)
@@ -203,7 +197,7 @@ def made(text, x):
 
 
 def test_goals_start_from_the_clean_answer():
-    x = images()
+    x = fakes.images(4)
     first, order = MODEL(x).argmax(1), MODEL(x).topk(7).indices
     ids = content_ids(x)
     untargeted, label, exclusion_ = (
@@ -231,7 +225,7 @@ def test_goals_start_from_the_clean_answer():
     ],
 )
 def test_classes_are_found_by_name_or_index(text, indices):
-    x = images(2)
+    x = fakes.images(2)
     goal = made(text, x)
     wanted = goal.targets if isinstance(goal, Targeted) else goal.targets[0]
     assert isinstance(goal, Targeted if text.startswith("targeted") else OrderedTopK)
@@ -262,14 +256,14 @@ def test_a_goal_that_the_model_cannot_have_is_refused_before_any_pass(text, mess
     "spec", ["topk-exclusion:10", "label-out-of-topk:19", f"ordered-topk:{','.join(map(str, range(19)))}"]
 )
 def test_the_largest_k_is_allowed(spec):
-    x = images(2)
+    x = fakes.images(2)
     made(spec, x).check(20)
 
 
 @pytest.mark.parametrize("kind", ["untargeted", "targeted", "label-out-of-topk", "topk-exclusion", "ordered-topk"])
 def test_two_classes_are_enough_for_every_goal(kind):
     model = fakes.few_classes(2)
-    x = images(2)
+    x = fakes.images(2)
     other = tuple({"0", "1"} - {str(int(model(x[:1]).argmax()))})
     spec = replace(GoalSpec(kind), classes=other if kind in ("targeted", "ordered-topk") else ())
     goal = goal_maker(spec, model)(model(x), content_ids(x))

@@ -3,7 +3,7 @@
 import pytest
 import torch
 from torch import nn
-from tricks import DETERMINISTIC, RANDOM, Falsified
+from tricks import DETERMINISTIC, RANDOM, Falsified, network
 
 from advbench.evaluation.checks.gradients import asks_for_gradients, carries_over, jumps, misled
 from advbench.evaluation.checks.model import check_model
@@ -11,16 +11,6 @@ from advbench.evaluation.checks.model import check_model
 SEVERE = {"E", "F"}
 HARMLESS = {"median"}
 """A filter whose gradient is right."""
-
-
-def network():
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        net = nn.Sequential(
-            *(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 8, 3, stride=2, padding=1), nn.ReLU()),
-            *(nn.Flatten(), nn.Linear(8 * 8 * 8, 10)),
-        )
-    return net.eval()
 
 
 IMAGES = torch.nn.functional.interpolate(

@@ -17,7 +17,7 @@ import accidents
 import hearing
 import pandas as pd
 import pytest
-from accidents import SUITE, TOML, finish, start
+from accidents import SUITE, TOML, finish, slow_suite, start, wait_for
 
 import advbench
 from advbench.api import run
@@ -186,19 +186,6 @@ def test_a_damaged_manifest_is_told(copy, content):
     (copy / "manifest.json").write_bytes(content)
     with pytest.raises(UserError, match=r"cannot read .*manifest\.json"):
         run(SUITE, out=copy)
-
-
-def slow_suite(tmp_path: Path) -> Path:
-    path = tmp_path / "slow.toml"
-    path.write_text(TOML.format(model="sleepy"))
-    return path
-
-
-def wait_for(path: Path, process) -> None:
-    """Wait until a run has saved something."""
-    while not (path.exists() and any(path.iterdir())):
-        assert process.exitcode is None, f"it ended with {process.exitcode}"
-        time.sleep(0.01)
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

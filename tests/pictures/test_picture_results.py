@@ -29,14 +29,8 @@ ATTACK = TopK(steps=40)
 SOURCE = provenance(CONFIG, MODEL, ATTACK, "1.0")
 
 
-def images(count=2):
-    spots = torch.rand(count, 3, 3, 3, generator=torch.Generator().manual_seed(3))
-    x = 0.5 + 0.3 * (torch.nn.functional.interpolate(spots, fakes.SIZE, mode="bilinear") - 0.5)
-    return (x * 255).round() / 255
-
-
 def attacked(attack=ATTACK, *, config=CONFIG, model=MODEL, x=None, k=7):
-    x = images() if x is None else x
+    x = fakes.images(2) if x is None else x
     setup = BatchAttack(
         model=model,
         attack=attack,

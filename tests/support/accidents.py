@@ -8,6 +8,7 @@ import multiprocessing
 import os
 import resource
 import signal
+import time
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
@@ -153,6 +154,20 @@ def command(arguments: list[str]) -> None:
     from advbench.cli.main import main
 
     main(arguments)
+
+
+def slow_suite(folder: Path) -> Path:
+    """A suite whose every unit takes a while."""
+    path = folder / "slow.toml"
+    path.write_text(TOML.format(model="sleepy"))
+    return path
+
+
+def wait_for(folder: Path, process: BaseProcess) -> None:
+    """Wait until a run has saved something."""
+    while not (folder.exists() and any(folder.iterdir())):
+        assert process.exitcode is None, f"it ended with {process.exitcode}"
+        time.sleep(0.01)
 
 
 DECIDED = {

@@ -325,6 +325,13 @@ def registered(*names: str) -> Iterator[None]:
         yield
 
 
+def images(count: int) -> Tensor:
+    """Smooth images of 8 bits (count, C, H, W)."""
+    spots = torch.rand(count, 3, 3, 3, generator=torch.Generator().manual_seed(3))
+    x = 0.5 + 0.3 * (nn.functional.interpolate(spots, SIZE, mode="bilinear") - 0.5)
+    return (x * 255).round() / 255
+
+
 def picture(path: Path, seed: int = 0, size: tuple[int, int] = (SIZE, SIZE), *, contrast: float = 0.3) -> Path:
     """Write a smooth picture, each seed another one; white for a contrast of 0."""
     generator = torch.Generator().manual_seed(seed)
