@@ -32,7 +32,6 @@ MODULES = (
 _PLACES = {
     "Flag": (None, None, None),
     "Finding": (1, 2, 3),
-    "Doubt": (None, 1, 3),
     "_flag": (None, 4, 5),
     "_finding": (None, 3, 4),
 }

@@ -59,6 +59,21 @@ CHECKS = {
 """Id of each check -> what it requires. The single table of trust flags, printed by `advbench flags`."""
 
 
+class Finding(NamedTuple):
+    """A doubt about a model or a data set, before it becomes a flag."""
+
+    id: str
+    """A key of `CHECKS`."""
+    severity: Severity
+    """Severity of the flag."""
+    message: str
+    """Description of the finding, with its measured value."""
+    advice: str
+    """What to do next."""
+    value: float | None = None
+    """The measured value, if any."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Flag:
     """One doubt about the numbers of a model.

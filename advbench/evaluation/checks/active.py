@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from advbench.evaluation.checks.blind import hit_by_chance, on_the_edge, points
-from advbench.evaluation.checks.model import Finding
 from advbench.intervals import wilson
+from advbench.records.flag import Finding
 from attacks.goals import Goal, Untargeted
 from attacks.norms import Norm
 from attacks.protocols import Attack, AttackError, Model

@@ -13,12 +13,11 @@ from torch import Tensor
 
 from advbench.evaluation.checks import active
 from advbench.evaluation.checks.blind import hit_by_chance
-from advbench.evaluation.checks.model import Finding
 from advbench.evaluation.checks.recorder import LAST, SHARE, Recorder
 from advbench.evaluation.judge import judge
 from advbench.evaluation.memory import out_of_memory
 from advbench.intervals import wilson
-from advbench.records.flag import Severity
+from advbench.records.flag import Finding, Severity
 from attacks.goals import Goal, Untargeted
 from attacks.protocols import Attack, AttackError, Model
 from attacks.queries.answers import ask

@@ -11,12 +11,11 @@ import torch
 from torch import Tensor
 
 from advbench.evaluation.checks import normalisation
-from advbench.evaluation.checks.model import Finding
 from advbench.evaluation.checks.normalisation import LEVEL, USUAL, Norm, asked, at_least, normalised_otherwise
 from advbench.evaluation.checks.truth import predictions
 from advbench.intervals import wilson
 from advbench.models.classifier import Classifier
-from advbench.records.flag import Flag
+from advbench.records.flag import Finding, Flag
 from attacks.protocols import Model
 from attacks.searches.draws import seeded
 

@@ -5,12 +5,13 @@ et al., Obfuscated Gradients Give a False Sense of Security, 2018 <https://arxiv
 """
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from advbench.evaluation.checks.truth import mistake
+from advbench.records.flag import Finding
 from attacks.objectives.ranking import scale
 from attacks.protocols import Model
 from attacks.queries.answers import ask
@@ -37,25 +38,7 @@ _ROUNDING = 1e-5
 _ADVICE = "attack with attacks.Adaptive, which looks for a way around it"
 
 
-class Doubt(NamedTuple):
-    """A doubt about the gradients of a model, worded as in the flag.
-
-    Example:
-        >>> Doubt("M8", "rounding inside", 1.0).id
-        'M8'
-    """
-
-    id: str
-    """A key of :data:`advbench.records.flag.CHECKS`."""
-    message: str
-    """Description of the finding."""
-    value: float
-    """The measured value."""
-    advice: str = _ADVICE
-    """What to do next."""
-
-
-def doubts(model: Model, x: Tensor, labels: Tensor) -> Iterator[Doubt]:
+def doubts(model: Model, x: Tensor, labels: Tensor) -> Iterator[Finding]:
     """Doubts about the gradients of a deterministic, differentiable model.
 
     Args:
@@ -78,26 +61,26 @@ def doubts(model: Model, x: Tensor, labels: Tensor) -> Iterator[Doubt]:
     yield from _jumping(model, x, labels)
 
 
-def _misleading(core: Inside, model: Model, x: Tensor, labels: Tensor) -> Iterator[Doubt]:
+def _misleading(core: Inside, model: Model, x: Tensor, labels: Tensor) -> Iterator[Finding]:
     """M7: the gradient does not reach the image as it should, or margins change differently from its prediction."""
     off = misled(model, x, labels)
     if core.fronts:
-        yield Doubt("M7", core.findings[0].partition(":")[0], off)
+        yield Finding("M7", "F", core.findings[0].partition(":")[0], _ADVICE, off)
     elif off > SHARE:
-        yield Doubt("M7", f"on {off:.0%} of the images margins do not change as the gradient says", off)
+        yield Finding("M7", "F", f"on {off:.0%} of the images margins do not change as the gradient says", _ADVICE, off)
 
 
-def _hidden(core: Inside) -> Iterator[Doubt]:
+def _hidden(core: Inside) -> Iterator[Finding]:
     """M8: a step after the first layer has no gradient or a fake one, or the outputs are not the logits inside."""
     if core.leaks or core.honest or core.end is not None:
         rest = core.findings[bool(core.fronts) :]
-        yield Doubt("M8", "; ".join(finding.partition(":")[0] for finding in rest), 1.0)
+        yield Finding("M8", "F", "; ".join(finding.partition(":")[0] for finding in rest), _ADVICE, 1.0)
 
 
-def _jumping(model: Model, x: Tensor, labels: Tensor) -> Iterator[Doubt]:
+def _jumping(model: Model, x: Tensor, labels: Tensor) -> Iterator[Finding]:
     """A13: margins change when images are moved slightly at random, and just as much when they are moved far less."""
     if (change := jumps(model, x, labels)) is not None:
-        yield Doubt("A13", f"margins change by {change:.0%} however little images are moved", change)
+        yield Finding("A13", "F", f"margins change by {change:.0%} however little images are moved", _ADVICE, change)
 
 
 def most_passes(count: int) -> int:
@@ -205,7 +188,7 @@ def _draw(x: Tensor, ids: Tensor, draw: int) -> Tensor:
     return 2 * uniform(0, ids, draw, tuple(x.shape[1:])).to(x) - 1
 
 
-def carries_over(model: Model, twin: Model, x: Tensor, labels: Tensor) -> Doubt | None:
+def carries_over(model: Model, twin: Model, x: Tensor, labels: Tensor) -> Iterator[Finding]:
     """A14: steps along the gradient of a twin fool the twin and not the model.
 
     Args:
@@ -216,24 +199,23 @@ def carries_over(model: Model, twin: Model, x: Tensor, labels: Tensor) -> Doubt 
 
     Example:
         >>> x, labels = torch.rand(16, 2), torch.zeros(16, dtype=torch.long)
-        >>> print(carries_over(lambda x: x, lambda x: 2 * x, x, labels))
-        None
+        >>> list(carries_over(lambda x: x, lambda x: 2 * x, x, labels))
+        []
     """
     goal = mistake(model, labels)
     with torch.enable_grad():
         try:
             logits, _, (gradient,) = differentiate(twin, x.detach().clone().requires_grad_(), goal.margin)
         except (RuntimeError, NoGradientError):
-            return None
+            return
     moved = (x - REACH * gradient.sign()).clamp(0, 1)
     with torch.no_grad():
         before, own, other = (goal.margin(found) for found in (ask(model, x), ask(model, moved), ask(twin, moved)))
     both = (goal.margin(logits) >= 0) & (before >= 0) & (other < 0)
     count, followed = int(both.sum()), int((both & (own < 0)).sum())
-    if count < _FEW or followed >= CARRIED * count:
-        return None
-    message = f"of {count} images whose step along the twin's gradient fools the twin, {followed} fool the model"
-    return Doubt("A14", message, 1 - followed / count, "use a closer twin, or attack without gradients")
+    if count >= _FEW and followed < CARRIED * count:
+        message = f"of {count} images whose step along the twin's gradient fools the twin, {followed} fool the model"
+        yield Finding("A14", "F", message, "use a closer twin, or attack without gradients", 1 - followed / count)
 
 
 def passes_with_twin(count: int) -> int:

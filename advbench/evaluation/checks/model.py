@@ -7,9 +7,8 @@ Attack Failure, 2022 <https://arxiv.org/abs/2106.09947>.
 
 import copy
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +18,7 @@ from advbench.evaluation.checks import gradients, squashed
 from advbench.evaluation.checks.truth import correct, cross_entropy, mistake, predictions
 from advbench.models.readings import SQUASHED, AsLogits
 from advbench.models.twins import BORROW
-from advbench.records.flag import Flag, Severity
+from advbench.records.flag import Finding, Flag
 from attacks.protocols import Model
 from attacks.queries.answers import ask
 from attacks.queries.derivatives import NoGradientError, differentiate
@@ -34,21 +33,6 @@ FORWARDS = 5
 _ALONE = 8
 _LOSSES = 2
 _FORWARD_AND_BACKWARD = 3
-
-
-class Finding(NamedTuple):
-    """A doubt about a model or a data set, before it becomes a flag."""
-
-    id: str
-    """A key of `CHECKS`."""
-    severity: Severity
-    """Severity of the flag."""
-    message: str
-    """Description of the finding, with its measured value."""
-    advice: str
-    """What to do next."""
-    value: float | None = None
-    """The measured value, if any."""
 
 
 def check_model(
@@ -117,9 +101,10 @@ def _findings(model: Model, x: Tensor, labels: Tensor | None) -> Iterator[Findin
     known = [*randomised, *_squashed(model, x, answers[0]), *_gradients(model, x, truth)]
     yield from known[len(randomised) :]
     twin: Model | None = getattr(model, "twin", None)
-    found: Iterable[gradients.Doubt | None] = () if known or twin is not None else gradients.doubts(model, x, truth)
-    found = found if twin is None else (gradients.carries_over(model, twin, x, truth),)
-    yield from (Finding(each.id, "F", each.message, each.advice, each.value) for each in found if each is not None)
+    if twin is not None:
+        yield from gradients.carries_over(model, twin, x, truth)
+    elif not known:
+        yield from gradients.doubts(model, x, truth)
 
 
 def _training(model: Model, x: Tensor) -> Iterator[Finding]:

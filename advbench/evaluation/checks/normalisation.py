@@ -14,7 +14,7 @@ from types import MappingProxyType
 import torch
 from torch import Tensor
 
-from advbench.evaluation.checks.model import Finding
+from advbench.records.flag import Finding
 from attacks.protocols import Model
 from attacks.queries.answers import ask
 

@@ -9,10 +9,9 @@ from PIL import Image
 
 from advbench.catalog import DATASETS, MODELS
 from advbench.datasets.images.ids import content_of
-from advbench.evaluation.checks.model import Finding
 from advbench.models.classifier import Classifier
 from advbench.models.preprocess import ResizeAndCrop
-from advbench.records.flag import Flag
+from advbench.records.flag import Finding, Flag
 
 LOOKED_AT = 16
 """Number of pictures whose sizes and details are examined."""
