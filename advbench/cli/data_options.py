@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from advbench.cli.model_options import with_options
 from advbench.config.data.name import DATA_FORM, ChosenImages, parse_data
 from advbench.errors import UserError
 
@@ -41,24 +42,16 @@ def chosen_options(text: str, *, limit: int | None = DEFAULT_LIMIT) -> Callable[
         limit: Number of images if nothing is said; None: all.
     """
     usual = "all" if limit is None else str(limit)
-
-    def add(command: Callable[..., Any]) -> Callable[..., Any]:
-        for option in (
-            click.option(
-                "--limit",
-                type=click.IntRange(min=1),
-                metavar="N",
-                help=f"Attack at most N images of --data. Default: {usual}.",
-            ),
+    at_most = f"Attack at most N images of --data. Default: {usual}."
+    return with_options(
+        [
+            data_option(text),
             click.option(
                 "--image", multiple=True, metavar="IMAGE", help="Name or index of an image in --data; repeatable."
             ),
-            data_option(text),
-        ):
-            command = option(command)
-        return command
-
-    return add
+            click.option("--limit", type=click.IntRange(min=1), metavar="N", help=at_most),
+        ]
+    )
 
 
 def chosen_images(options: dict[str, Any], *, limit: int | None = DEFAULT_LIMIT) -> ChosenImages | None:

@@ -70,15 +70,17 @@ def described(*, labels: bool = True) -> Callable[[F], F]:
     Args:
         labels: Whether `--labels` is another name of `--classes`; False where the command has labels of images.
     """
-
-    def decorate(command: F) -> F:
-        for names, placeholder, text in reversed(_OPTIONS):
-            given = [name for name in names if labels or name != "--labels"]
-            kind = int if placeholder == "N" else str
-            command = click.option(*given, type=kind, metavar=placeholder, help=text)(command)
-        return command
-
-    return decorate
+    return with_options(
+        [
+            click.option(
+                *(name for name in names if labels or name != "--labels"),
+                type=int if placeholder == "N" else str,
+                metavar=placeholder,
+                help=text,
+            )
+            for names, placeholder, text in _OPTIONS
+        ]
+    )
 
 
 def description(options: dict[str, Any], model: str | None) -> Description:

@@ -3,7 +3,7 @@
 import shlex
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -15,9 +15,6 @@ from advbench.cli.imports import first_imports
 from advbench.config.budgets import parse_eps
 from advbench.errors import UserError
 from advbench.training.recipes import RECIPES, Adversarial, ForestRecipe, Recipe, TransferRecipe
-
-if TYPE_CHECKING:
-    from rich.console import RenderableType
 
 _METHODS = ("fast", "trades")
 _TRANSFER = {"--from": "base", "--fine-tune": "fine_tune"}
@@ -92,6 +89,7 @@ def train(recipe: str, out: Path | None, quiet: bool, **options: Any) -> None:
             from advbench.models import usable_device
             from advbench.training.run import train
             from advbench.training.task import TrainConfig
+            from advbench.training.terminal import trained
 
         folder = out or Path("trained") / recipe
         config = TrainConfig(
@@ -107,7 +105,7 @@ def train(recipe: str, out: Path | None, quiet: bool, **options: Any) -> None:
         )
         card = train(config, told)
     if not quiet:
-        console().print(_table(card, folder))
+        console().print(trained(card, folder))
 
 
 def _recipe(recipe: Recipe | ForestRecipe, options: dict[str, Any]) -> Recipe | ForestRecipe:
@@ -162,9 +160,3 @@ def _command(recipe: str, options: dict[str, Any]) -> str:
     if recipe == "transfer":
         shown["--data-root"] = options["data_root"]
     return " ".join(["advbench train", recipe, *(f"{flag} {shlex.quote(str(value))}" for flag, value in shown.items())])
-
-
-def _table(card: dict[str, Any], folder: Path) -> "RenderableType":
-    from advbench.training.terminal import trained
-
-    return trained(card, folder)
