@@ -1,7 +1,6 @@
 """Exports the open images of a run to other verifiers, and imports their results."""
 
 import csv
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -107,7 +106,7 @@ def import_results(folder: str | Path, file: Path, verifier: str) -> Imported:
     proved, broken, others = set[str](), set[str](), 0
     for line in lines:
         cells = [cell.strip().lower() for cell in line]
-        name = next((Path(cell).name.removesuffix(".vnnlib") for cell in cells if _named(cell, known)), None)
+        name = next((name for cell in cells if (name := Path(cell).name.removesuffix(".vnnlib")) in known), None)
         if name and any(cell in _PROVED for cell in cells):
             proved.add(name)
         elif name and any(cell in _BROKEN for cell in cells):
@@ -121,10 +120,6 @@ def import_results(folder: str | Path, file: Path, verifier: str) -> Imported:
         raise UserError(f"{file} says both that {sorted(proved & broken)[0]} holds and that it is violated")
     add_imported(RunFolder(Path(folder)), sorted(proved), verifier)
     return Imported(len(proved), len(broken), others)
-
-
-def _named(cell: str, known: set[str]) -> bool:
-    return Path(cell).name.removesuffix(".vnnlib") in known
 
 
 def _open_rows(run: StoredRun) -> dict[str, list[dict[str, Any]]]:
@@ -141,8 +136,8 @@ def _open_rows(run: StoredRun) -> dict[str, list[dict[str, Any]]]:
     return found
 
 
-def _write_unit(unit: Unit, rows: list[dict[str, Any]], resources: Resources, out: Path) -> Iterator[tuple[str, str]]:
-    """Write the network and the properties of a unit's open images; yield the names of both files for each image."""
+def _write_unit(unit: Unit, rows: list[dict[str, Any]], resources: Resources, out: Path) -> list[tuple[str, str]]:
+    """Write the network and the properties of a unit's open images; the names of both files for each image."""
     model = resources.judged(unit.model, unit.dataset)
     images, samples = resources.images(unit), resources.samples(unit)
     network: Network = read_network(model, images.x)
@@ -163,4 +158,4 @@ def _write_unit(unit: Unit, rows: list[dict[str, Any]], resources: Resources, ou
         file = f"{property_name(row)}.vnnlib"
         write_atomic(out / file, as_vnnlib(ball, specification(goal, classes), classes).encode())
         written.append((name, file))
-    return iter(written)
+    return written
