@@ -53,16 +53,16 @@ class Columns:
         self.frame, self.images, self.count = frame, images, count
         self.ok = (frame["status"] == OK).to_numpy(bool)
         self.aside = (frame["status"] == LEFT_OUT).to_numpy(bool)
-        self.met = self.ok & _true(frame["met"])
+        self.met = self.ok & true_in(frame["met"])
         self.wavering = self.ok & _between(frame)
-        self.flipped = self.ok & _true(frame["flipped"])
-        self.adv_class = _classes(frame["adv_class"])
+        self.flipped = self.ok & true_in(frame["flipped"])
+        self.adv_class = classes_in(frame["adv_class"])
         self.tried = (
             self.ok
             & (frame["attack"] == PROOF).to_numpy(bool)
             & (_given(frame, "proof_method") != FOOLED).to_numpy(bool)
         )
-        self.proved = self.tried & _true(_given(frame, "proved"))
+        self.proved = self.tried & true_in(_given(frame, "proved"))
         self.costs = {name: frame[name].to_numpy(float, na_value=np.nan) for name in COSTS}
 
     def about(self, label: int, sets: Sequence[tuple[int, ...]]) -> Self:
@@ -73,14 +73,14 @@ class Columns:
             sets: The label set with each number.
         """
         other = copy(self)
-        other.frame = self.frame.assign(**{name: narrowed(_classes(self.frame[name]), sets, label) for name in SETS})
-        other.adv_class = _classes(other.frame["adv_class"])
+        other.frame = self.frame.assign(**{name: narrowed(classes_in(self.frame[name]), sets, label) for name in SETS})
+        other.adv_class = classes_in(other.frame["adv_class"])
         return other
 
     def first(self, name: str) -> Ints:
         """A column of classes, by image: a value from any row of the image; -1 for none."""
         values = np.full(self.count, -1)
-        np.maximum.at(values, self.images, _classes(self.frame[name]))
+        np.maximum.at(values, self.images, classes_in(self.frame[name]))
         return values
 
     def radius(self, norm: str) -> Floats:
@@ -123,7 +123,7 @@ def _given(frame: pd.DataFrame, name: str) -> pd.Series:
     return frame[name].astype(object) if name in frame else pd.Series(None, frame.index, dtype=object)
 
 
-def _true(column: pd.Series) -> Bools:
+def true_in(column: pd.Series) -> Bools:
     """Where a column of True, False and None is True."""
     found: Bools = (column == True).fillna(False).to_numpy(bool)  # noqa: E712 - the column may hold None
     return found
@@ -138,6 +138,6 @@ def _between(frame: pd.DataFrame) -> Bools:
     return found
 
 
-def _classes(column: pd.Series) -> Ints:
+def classes_in(column: pd.Series) -> Ints:
     """A column of classes; -1 for none."""
     return column.to_numpy(float, na_value=-1.0).astype(np.int64)

@@ -4,16 +4,14 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
+from advbench.analysis.arrays import Bools, Ints, classes_in
 from advbench.analysis.labels.codes import as_set, coded
 from advbench.catalog.registry import class_numbers
 from advbench.config.goals import parse_goal
 from advbench.errors import UserError
 from advbench.records.record import OK
 
-Bools = NDArray[np.bool_]
-Ints = NDArray[np.int64]
 _NONE = -1
 
 
@@ -31,7 +29,7 @@ def contradicted(rows: pd.DataFrame, classes: Sequence[str]) -> Bools:
         bool (n,).
     """
     rows = coded(rows).frame
-    clean, adv, label = (_numbers(rows[name]) for name in ("clean_class", "adv_class", "label"))
+    clean, adv, label = (classes_in(rows[name]) for name in ("clean_class", "adv_class", "label"))
     met, flipped = (rows[name].fillna(False).to_numpy(bool) for name in ("met", "flipped"))
     known = (rows["status"] == OK).to_numpy(bool)
     wrong: Bools = known & (flipped != (adv != clean))
@@ -55,7 +53,7 @@ def _holds(text: str, rows: pd.DataFrame, truth: Ints, classes: Sequence[str]) -
         return unchecked
     depth = max(goal.k, len(goal.classes))
     after = _first(rows["adv_topk"], depth)
-    after[:, 0] = _numbers(rows["adv_class"])
+    after[:, 0] = classes_in(rows["adv_class"])
     match goal.kind:
         case "untargeted" | "label-out-of-topk":
             found = (after != truth[:, np.newaxis]).all(1)
@@ -72,7 +70,7 @@ def _has_labels(kind: str, rows: pd.DataFrame, truth: Ints) -> Bools:
     """Which rows have predicted labels that meet a multi-label goal (n,)."""
     named, after = ([as_set(value) for value in rows[name].astype(object)] for name in ("goal_labels", "adv_labels"))
     if kind == "any-label-flips":
-        flips: Bools = _numbers(rows["adv_class"]) != truth
+        flips: Bools = classes_in(rows["adv_class"]) != truth
         return flips
     pairs = zip(named, after, strict=True)
     return np.array([a is None or b is None or _meets(kind, set(a), set(b)) for a, b in pairs], dtype=np.bool_)
@@ -92,10 +90,6 @@ def _index(name: str, classes: Sequence[str]) -> int:
     """Index of a class, as in `Classifier.class_index`; an unknown name is read as a number."""
     found = class_numbers(name, classes)
     return found[0] if found else int(name)
-
-
-def _numbers(column: pd.Series) -> Ints:
-    return column.to_numpy(float, na_value=float(_NONE)).astype(np.int64)
 
 
 def _first(column: pd.Series, count: int) -> Ints:

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from advbench.analysis.arrays import true_in
 from advbench.analysis.profile.threat_rows import kind_of
 from advbench.analysis.statistics import Proportion
 from advbench.analysis.transfer.names import made_on
@@ -94,7 +95,7 @@ def _points(rows: pd.DataFrame) -> tuple[QueryPoint, ...]:
     spent = rows["forwards"].to_numpy(float, na_value=np.nan)
     if not known.any():
         return ()
-    fooled = known & (rows["met"] == True).fillna(False).to_numpy(bool)  # noqa: E712 - the column may hold None
+    fooled = known & true_in(rows["met"])
     most = math.ceil(np.nanmax(spent[known]))  # for an attack that does not name the images it queries, this is a mean
     powers = range(len(str(most)))
     counts = sorted({step * 10**power for power in powers for step in STEPS if step * 10**power < most} | {most})
