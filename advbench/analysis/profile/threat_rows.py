@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from advbench.analysis.arrays import COSTS, Bools
+from advbench.analysis.arrays import COSTS
 from advbench.analysis.corruptions.outcomes import Corrupted
 from advbench.analysis.metrics import NOISE, Budgets, costs_of, robust_accuracy, size_quantile
 from advbench.analysis.statistics import Mean, Proportion, Quantile, mean_over
@@ -221,14 +221,10 @@ def _placed(images: Images, evidence: ThreatResults, state: States) -> States:
     An image that was left out, because the goal has no meaning for it, survives if it is correct when clean.
     """
     known = dict(zip(map(str, evidence.samples), state.tolist(), strict=True))
-    right, there = images.clean.correct, images.known[evidence.threat.dataset]
-    missing = [(ROBUST if fine else BROKEN) if name in there else UNKNOWN for name, fine in _pairs(images, right)]
-    names = map(str, images.clean.samples)
-    return np.array([known.get(name, other) for name, other in zip(names, missing, strict=True)], np.int8)
-
-
-def _pairs(images: Images, right: Bools) -> Iterator[tuple[str, bool]]:
-    return zip(map(str, images.clean.samples), right.tolist(), strict=True)
+    there = images.known[evidence.threat.dataset]
+    pairs = zip(map(str, images.clean.samples), images.clean.correct.tolist(), strict=True)
+    placed = [known.get(name, (ROBUST if fine else BROKEN) if name in there else UNKNOWN) for name, fine in pairs]
+    return np.array(placed, np.int8)
 
 
 def corruption_rows(images: Images, found: Iterable[Corrupted]) -> Iterator[ThreatRow]:
