@@ -52,6 +52,18 @@ def parse_parameters(texts: Iterable[str]) -> dict[str, Parameter]:
     return found
 
 
+def written(default: object) -> str:
+    """A default value as one would type it behind `--param`.
+
+    Example:
+        >>> written(None), written(True), written(0.1)
+        ('none', 'true', '0.1')
+    """
+    if default is None:
+        return "none"
+    return str(default).lower() if isinstance(default, bool) else str(default)
+
+
 def _value(text: str) -> Parameter:
     # Attacks print True and False in messages, as Python does; TOML writes them in lower case.
     text = text.lower() if text in ("True", "False") else text

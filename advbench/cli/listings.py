@@ -7,7 +7,7 @@ import click
 from advbench.catalog import ATTACKS, CORRUPTION, MODELS, UNIVERSAL, Availability, availability, lacking
 from advbench.catalog.attack_facts import attack_facts
 from advbench.catalog.cards import AttackCard, ModelCard
-from advbench.catalog.parameters import parameters_of_card
+from advbench.catalog.parameters import parameters_of_card, written
 from advbench.catalog.user_models import ROBUSTBENCH, is_own
 from advbench.cli.console import Command, console, print_result
 from advbench.errors import UserError
@@ -127,18 +127,11 @@ def _print_attack(card: AttackCard) -> None:
             "in a suite: params.NAME = VALUE" if card.name == UNIVERSAL else "--param NAME=VALUE; in a suite: params"
         )
         out.print(f"\nParameters ({given})", style="bold", markup=False)
-        rows = [(each["name"], _written(each["default"]), each["meaning"]) for each in known]
+        rows = [(each["name"], written(each["default"]), each["meaning"]) for each in known]
         print_table(out, "", ["name", "default", ""], rows)
     if faults := facts["faults"]:
         out.print("\nKnown faults (file and line in foolbox/attacks)", style="bold", markup=False)
         print_table(out, "", ["", ""], [("-", fault) for fault in faults])
-
-
-def _written(default: Any) -> str:
-    """A default value, as you would type it."""
-    if default is None:
-        return "none"
-    return str(default).lower() if isinstance(default, bool) else str(default)
 
 
 def _print_attacks() -> None:

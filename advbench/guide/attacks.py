@@ -6,6 +6,7 @@ import inspect
 from advbench.catalog import ATTACKS, CORRUPTION
 from advbench.catalog.attack_facts import attack_costs, attack_facts
 from advbench.catalog.cards import ANY, AttackCard
+from advbench.catalog.parameters import written
 from advbench.guide.docstrings import as_markdown
 from advbench.guide.markdown import code, joined, plain, table
 from advbench.guide.source import find
@@ -58,7 +59,7 @@ def _corruptions(cards: list[AttackCard]) -> str:
 
 def _parameters(card: AttackCard) -> str:
     rows = [
-        (code(p["name"]), code(_written(p["default"])), plain(p["meaning"]))
+        (code(p["name"]), code(written(p["default"])), plain(p["meaning"]))
         for p in attack_facts()[card.name]["parameters"]
     ]
     return table(["parameter", "default", "meaning"], rows)
@@ -94,13 +95,6 @@ def _cost(card: AttackCard) -> str:
         return f"more than {_MANY:,} passes for an image that it cannot fool; fewer for others"
     parts = [f"{round(count):,} {what}" for count, what in ((forwards, "forward"), (backwards, "backward")) if count]
     return f"{' and '.join(parts)} passes for an image that it cannot fool; fewer for others" if parts else ""
-
-
-def _written(default: object) -> str:
-    """A default as one would type it behind `--param`."""
-    if default is None:
-        return "none"
-    return str(default).lower() if isinstance(default, bool) else str(default)
 
 
 def foolbox_body() -> str:
