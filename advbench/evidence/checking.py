@@ -11,8 +11,9 @@ from advbench.config.goals import GoalSpec, parse_goal
 from advbench.datasets.images.ids import sample_id
 from advbench.errors import UserError
 from advbench.evidence.archive import Archive, own_text
-from advbench.evidence.claims import DIGITS, DataClaim, LevelClaim, ThreatClaim, there
+from advbench.evidence.claims import DIGITS, DataClaim, LevelClaim, ThreatClaim
 from advbench.evidence.png import Pixels
+from advbench.evidence.standalone import known
 from advbench.intervals import wilson
 from advbench.models.classifier import Classifier
 from advbench.models.restricted import restricted
@@ -83,7 +84,7 @@ def check_archive(archive: Archive, model: Classifier, classes: dict[str, list[s
     for number, threat in enumerate(archive.claims.threats):
         problems += _first(_threat_problems(archive, number, found[threat.data]))
         problems += _count_problems(number, threat, archive.claims.data[threat.data])
-    adversarials = sum(len(there(threat.sizes)) for threat in archive.claims.threats)
+    adversarials = sum(len(known(threat.sizes)) for threat in archive.claims.threats)
     return Checked(sum(len(each.images) for each in found), adversarials, problems, notes)
 
 
@@ -99,8 +100,8 @@ def _judged(model: Classifier, data: DataClaim, names: Sequence[str]) -> Classif
 
 def _clean(archive: Archive, number: int, model: Classifier) -> _Clean:
     data = archive.claims.data[number]
-    held = {i for t in archive.claims.threats if t.data == number for i in there(t.sizes)} | set(
-        there(data.clean_class)
+    held = {i for t in archive.claims.threats if t.data == number for i in known(t.sizes)} | set(
+        known(data.clean_class)
     )
     images = {i: archive.image(number, i) for i in sorted(held)}
     logits = dict(zip(images, _logits(model, [*images.values()]), strict=True))
@@ -146,7 +147,7 @@ def _threat_problems(archive: Archive, number: int, clean: _Clean) -> Iterator[s
     """Yield the adversarial images that differ from the claims or do not meet the goal."""
     threat = archive.claims.threats[number]
     data, norm = archive.claims.data[threat.data], NORMS[threat.norm]()
-    places = there(threat.sizes)
+    places = known(threat.sizes)
     for start in range(0, len(places), BATCH):
         part = places[start : start + BATCH]
         images = [archive.adversarial(number, i, clean.images[i]) for i in part]

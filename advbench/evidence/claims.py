@@ -2,14 +2,13 @@
 
 import json
 import math
-from collections.abc import Sequence
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, FiniteFloat, NonNegativeInt, ValidationError, model_validator
 
 from advbench.config.fields import Strict
 from advbench.errors import UserError
-from advbench.evidence.standalone import GOAL, TOTAL
+from advbench.evidence.standalone import GOAL, TOTAL, known
 from advbench.records.unit import canonical
 
 FORMAT = 1
@@ -164,18 +163,8 @@ def read_claims(text: str) -> Claims:
 
 def members(claims: Claims) -> set[str]:
     """Names of the pictures in an archive with these claims."""
-    names = {f"images/{d}/{i}.png" for d, data in enumerate(claims.data) for i in there(data.clean_class)}
+    names = {f"images/{d}/{i}.png" for d, data in enumerate(claims.data) for i in known(data.clean_class)}
     for number, threat in enumerate(claims.threats):
-        for i in there(threat.sizes):
+        for i in known(threat.sizes):
             names |= {f"deltas/{number}/{i}.png", f"images/{threat.data}/{i}.png"}
     return names
-
-
-def there(values: Sequence[Any]) -> list[int]:
-    """The positions of values that are not None.
-
-    Example:
-        >>> there([None, 0.5])
-        [1]
-    """
-    return [i for i, value in enumerate(values) if value is not None]
