@@ -3,17 +3,13 @@
 import pytest
 import torch
 from norm_rows import EPS
-from oracles import images, mlp
+from oracles import images, mlp, on_grid
 
 from attacks import FMN, L0, L1, L2, PGD, Linf, TopKExclusion, Untargeted, quantize
 
 LEVEL = 1 / 255
 NORMS = [Linf(), L2(), L1(), L0()]
 each_norm = pytest.mark.parametrize("norm", NORMS, ids=lambda norm: norm.name)
-
-
-def on_grid(x):
-    return torch.equal(x, (x * 255).round() / 255)
 
 
 def fits(norm, x, x_q, eps):

@@ -5,7 +5,7 @@ from typing import ClassVar
 
 import pytest
 import torch
-from oracles import mlp
+from oracles import mlp, on_grid
 
 from attacks import (
     DDN,
@@ -76,10 +76,6 @@ def model(network):
 @pytest.fixture
 def goal(model, x):
     return Untargeted(model(x).argmax(1))
-
-
-def on_grid(x):
-    return torch.equal(x, (x * 255).round() / 255)
 
 
 @pytest.mark.parametrize("attack", [TopK(steps=60), FMN(steps=60), PGD(steps=20), DDN(), Square(steps=300)])

@@ -6,9 +6,8 @@ import pickle
 import tarfile
 from pathlib import Path
 
-import numpy as np
 import pytest
-from encoded_images import encoded, pixels
+from encoded_images import encoded, same
 
 from advbench.datasets import load_dataset
 from advbench.datasets.images.files import PictureError
@@ -30,10 +29,6 @@ def samples(start=0, labels=Y, extension="cls", write=str, folder=""):
     for number, label in enumerate(labels, start):
         yield f"{folder}{number:06}.png", encoded(number)
         yield f"{folder}{number:06}.{extension}", write(label).encode()
-
-
-def same(dataset, number, expected):
-    return np.array_equal(np.asarray(dataset.read(number)), pixels(expected))
 
 
 def test_shards_by_pattern_and_folder(tmp_path):

@@ -5,13 +5,12 @@ import hashlib
 import json
 import pickle
 import shutil
-import struct
 from pathlib import Path
 
 import numpy as np
 import pytest
 import scipy.io
-from encoded_images import encoded, pixels
+from encoded_images import encoded, idx, pixels
 from torchvision import datasets as theirs
 
 from advbench.catalog import DATASETS
@@ -35,10 +34,6 @@ def put_pictures(folder, *names):
         put(folder / name, encoded(number, 32, "PNG"))
 
 
-def idx(array):
-    return bytes([0, 0, 8, array.ndim]) + struct.pack(f">{array.ndim}I", *array.shape) + array.tobytes()
-
-
 def cifar(root, patch, name="CIFAR10", folder="cifar-10-batches-py", keys=("labels", "label_names")):
     kind = getattr(theirs, name)
     rows = {"data": RGB.transpose(0, 3, 1, 2).reshape(3, -1), keys[0]: Y}
@@ -52,7 +47,7 @@ def cifar(root, patch, name="CIFAR10", folder="cifar-10-batches-py", keys=("labe
 def mnist(root, patch, name="MNIST"):
     for part in ("t10k", "train"):
         put(root / name / "raw" / f"{part}-images-idx3-ubyte", idx(RGB[..., 0]))
-        put(root / name / "raw" / f"{part}-labels-idx1-ubyte", idx(np.array(Y, np.uint8)))
+        put(root / name / "raw" / f"{part}-labels-idx1-ubyte", idx(np.array(Y)))
 
 
 def svhn(root, patch):

@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 import torch
+from fakes import digits
 from torch import Tensor, nn
 
 import attacks
-from advbench import Classifier, load_dataset, load_model
+from advbench import Classifier, load_model
 from advbench.evaluation.checks.model import check_model
 from advbench.evaluation.evaluate import evaluate_quickly
 from advbench.models.restricted import restricted
@@ -18,12 +19,6 @@ from advbench.planning.identity.run import model_digest
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # torch.ao.quantization is deprecated, and still ships networks
 IMAGES, EPS = 24, 0.15
-
-
-def digits() -> tuple[Tensor, Tensor]:
-    data, model = load_dataset("mnist"), load_model("lenet")
-    x = torch.stack([model.preprocess(data.read(number)) for number in range(IMAGES)])
-    return x, torch.tensor(data.labels[:IMAGES])
 
 
 def quantised(network: nn.Module, x: Tensor) -> nn.Module:
@@ -38,7 +33,7 @@ def quantised(network: nn.Module, x: Tensor) -> nn.Module:
 @pytest.fixture(scope="module")
 def shipped() -> Classifier:
     """An int8 lenet as it ships: the mean and std of lenet, and no gradient."""
-    twin, (x, _) = load_model("lenet"), digits()
+    twin, (x, _) = load_model("lenet"), digits(IMAGES)
     network = quantised(twin.module, (x - twin.mean[0]) / twin.std[0])
     return Classifier(network, num_classes=10, mean=twin.mean, std=twin.std, input_size=28, name="int8")
 
@@ -59,7 +54,7 @@ def robust(model: Classifier, attack: Any, x: Tensor, labels: Tensor) -> tuple[f
 
 
 def test_a_twin_finds_at_least_what_square_does_in_a_tenth_of_the_passes(shipped: Classifier) -> None:
-    x, labels = digits()
+    x, labels = digits(IMAGES)
     found, passes = robust(with_twin(shipped), attacks.PGD(steps=20), x, labels)
     by_square, queries = robust(shipped, attacks.Square(steps=600), x, labels)
     assert found <= by_square < 1
@@ -67,7 +62,7 @@ def test_a_twin_finds_at_least_what_square_does_in_a_tenth_of_the_passes(shipped
 
 
 def test_verdicts_are_those_of_the_network_that_ships(shipped: Classifier) -> None:
-    x, _ = digits()
+    x, _ = digits(IMAGES)
     model = with_twin(shipped)
     assert torch.equal(model(x), shipped(x))
     assert torch.equal(model(x.clone().requires_grad_()).detach(), shipped(x))
@@ -76,12 +71,12 @@ def test_verdicts_are_those_of_the_network_that_ships(shipped: Classifier) -> No
 
 
 def test_the_advice_names_the_option(shipped: Classifier) -> None:
-    (flag,) = check_model(shipped, digits()[0], dataset="mnist")
+    (flag,) = check_model(shipped, digits(IMAGES)[0], dataset="mnist")
     assert "--gradients-from MODEL" in flag.advice
 
 
 def test_a_twin_is_kept_among_some_classes_and_is_part_of_the_digest(shipped: Classifier) -> None:
-    x, _ = digits()
+    x, _ = digits(IMAGES)
     model = with_twin(shipped)
     few = restricted(model, [1, 3, 5])
     assert few.twin is not None

@@ -2,9 +2,8 @@
 
 import io
 
-import numpy as np
 import pytest
-from encoded_images import encoded, pixels
+from encoded_images import encoded, same
 from PIL import Image
 
 from advbench.datasets import load_dataset
@@ -31,10 +30,6 @@ def table(start=0, **columns):
     )
     images = [{"bytes": encoded(start + i), "path": None} for i in range(4)]
     return datasets.Dataset.from_dict({"image": images, "fine": Y, "width": [8] * 4} | columns, features=features)
-
-
-def same(dataset, number, expected):
-    return np.array_equal(np.asarray(dataset.read(number)), pixels(expected))
 
 
 def test_a_folder_of_save_to_disk(tmp_path):

@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 import torch
 from click.testing import CliRunner
+from fakes import digits
 from PIL import Image
 
 import attacks
-from advbench import load_dataset, load_model
+from advbench import load_model
 from advbench.catalog.user_models import origin
 from advbench.cli.main import main
 from advbench.errors import UserError
@@ -50,12 +51,6 @@ def saved(network: Any, file: Path) -> str:
     return str(file)
 
 
-def digits(count: int = 16) -> tuple[torch.Tensor, torch.Tensor]:
-    data, model = load_dataset("mnist"), load_model("lenet")
-    x = torch.stack([model.preprocess(data.read(number)) for number in range(count)])
-    return x, torch.tensor(data.labels[:count])
-
-
 def described() -> dict[str, Any]:
     ours = load_model("lenet")
     return {"mean": ours.mean, "std": ours.std}
@@ -63,7 +58,7 @@ def described() -> dict[str, Any]:
 
 def test_a_twin_of_lenet_answers_and_falls_as_lenet_does(tmp_path: Path) -> None:
     ours, model = load_model("lenet"), load_model(saved(twin(), tmp_path / "net.keras"), **described())
-    x, labels = digits()
+    x, labels = digits(16)
     assert (model.input_size, model.num_classes, model.mean) == (28, 10, ours.mean)
     torch.testing.assert_close(model(x), ours(x), atol=1e-4, rtol=1e-4)
     goal, fooled = attacks.Untargeted(labels), []
@@ -80,14 +75,14 @@ def test_a_softmax_at_the_end_is_left_out(tmp_path: Path, end: str) -> None:
     network = twin(*([layers.Activation("softmax")] if end == "activation" else []))
     if end == "softmax":
         network.layers[-1].activation = keras.activations.softmax
-    model, (x, labels) = load_model(saved(network, tmp_path / "net.keras"), **described()), digits()
+    model, (x, labels) = load_model(saved(network, tmp_path / "net.keras"), **described()), digits(16)
     torch.testing.assert_close(model(x), load_model("lenet")(x), atol=1e-4, rtol=1e-4)
     assert "ends in a softmax, which is removed" in " ".join(model.notes)
     assert check_model(model, x, labels, dataset="mnist") == []
 
 
 def test_probabilities_of_a_softmax_layer_are_flagged(tmp_path: Path) -> None:
-    model, (x, labels) = load_model(saved(twin(layers.Softmax()), tmp_path / "net.keras"), **described()), digits()
+    model, (x, labels) = load_model(saved(twin(layers.Softmax()), tmp_path / "net.keras"), **described()), digits(16)
     torch.testing.assert_close(model(x).exp(), load_model("lenet")(x).softmax(1), atol=1e-4, rtol=1e-4)
     assert "M4" in {flag.id for flag in check_model(model, x, labels, dataset="mnist")}
 

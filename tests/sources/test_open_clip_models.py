@@ -4,11 +4,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
-from PIL import Image
+from encoded_images import noise
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -54,10 +53,6 @@ def theirs(folder: Path) -> tuple[Any, Tensor, Any]:
     return network, text, transform
 
 
-def picture(width: int, height: int) -> Image.Image:
-    return Image.fromarray(np.random.default_rng(width).integers(0, 255, (height, width, 3), dtype=np.uint8))
-
-
 def test_answers_and_gradients_are_those_of_open_clip(folder: Path) -> None:
     ours = load_model(f"clip/local-dir:{folder}", about=SAID)
     network, text, _ = theirs(folder)
@@ -74,7 +69,7 @@ def test_answers_and_gradients_are_those_of_open_clip(folder: Path) -> None:
 def test_a_picture_gives_the_logits_that_its_transform_leads_to(folder: Path) -> None:
     ours = load_model(f"clip/local-dir:{folder}", about=SAID)
     network, text, transform = theirs(folder)
-    shown = picture(90, 61)
+    shown = noise(90, 61)
     with torch.no_grad():
         features = network.encode_image(transform(shown).unsqueeze(0), normalize=True)
     assert (ours(ours.preprocess(shown).unsqueeze(0)) - network.logit_scale.exp() * features @ text).abs().max() < 1e-4
@@ -136,7 +131,7 @@ def test_names_that_lead_nowhere(name: str, message: str, hint: str) -> None:
 
 def test_weights_that_are_not_in_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    picture(8, 8).save(tmp_path / "picture.png")
+    noise(8, 8).save(tmp_path / "picture.png")
     name = "clip/ViT-B-32:laion2b_s34b_b79k"
     result = CliRunner().invoke(main, ["attack", "--model", name, str(tmp_path / "picture.png")])
     assert result.exit_code == 2

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
-from PIL import Image
+from encoded_images import noise
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -69,10 +69,6 @@ def slope(model: Any, x: Tensor) -> Tensor:
     return gradient
 
 
-def picture(width: int, height: int) -> Image.Image:
-    return Image.fromarray(np.random.default_rng(width).integers(0, 255, (height, width, 3), dtype=np.uint8))
-
-
 @pytest.fixture
 def vit(tmp_path: Path) -> Path:
     saved("ViT", tmp_path / "vit")
@@ -103,7 +99,7 @@ def test_a_picture_gives_the_logits_that_the_processor_leads_to(kind: str, tmp_p
     saved(kind, tmp_path)
     theirs = AutoModelForImageClassification.from_pretrained(tmp_path, local_files_only=True).eval()
     processor, ours = AutoImageProcessor.from_pretrained(tmp_path, backend="pil"), load_model(f"{tmp_path}/")
-    shown = picture(90, 61)
+    shown = noise(90, 61)
     expected = theirs(**processor(shown, return_tensors="pt")).logits
     assert (ours(ours.preprocess(shown).unsqueeze(0)) - expected).abs().max() < 1e-4
 
@@ -117,7 +113,7 @@ def test_pixels_are_those_of_transformers(kind: str, tmp_path: Path) -> None:
     ours = ProcessorTransform(theirs)
     mean, std = (np.array(values).reshape(3, 1, 1) for values in (ours.mean, ours.std))
     for size in ((97, 61), (375, 500), (224, 224)):
-        shown = picture(*size)
+        shown = noise(*size)
         expected = theirs(shown, return_tensors="np")["pixel_values"][0]
         assert np.abs((ours(shown).numpy() - mean) / std - expected).max() < 1e-5
         assert expected.shape[1:] == ((ours.size,) * 2 if isinstance(ours.size, int) else ours.size)
@@ -214,7 +210,7 @@ def test_a_network_without_its_processor(vit: Path) -> None:
 
 def test_a_model_that_is_not_in_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    picture(8, 8).save(tmp_path / "picture.png")
+    noise(8, 8).save(tmp_path / "picture.png")
     result = CliRunner().invoke(main, ["attack", "--model", "hf/nobody/no-such-model", str(tmp_path / "picture.png")])
     assert result.exit_code == 2
     assert "hf/nobody/no-such-model is not in the hub's cache, and cannot be downloaded: " in result.stderr
@@ -267,7 +263,7 @@ def test_other_weights_and_other_names_of_classes(vit: Path, tmp_path: Path) -> 
 
 
 def test_it_can_be_attacked_on_the_command_line(vit: Path, tmp_path: Path) -> None:
-    picture(50, 40).save(tmp_path / "picture.png")
+    noise(50, 40).save(tmp_path / "picture.png")
     arguments = ["attack", "--model", str(vit), "--eps", "0.5", "--out", str(tmp_path / "out"), "--quiet"]
     result = CliRunner().invoke(main, [*arguments, str(tmp_path / "picture.png")])
     assert result.exit_code == 0, result.output

@@ -17,6 +17,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from advbench import load_dataset, load_model
 from advbench.catalog import ATTACKS, MODELS
 from advbench.catalog.cards import AttackCard, ModelCard
 from advbench.models.classifier import Classifier
@@ -330,6 +331,13 @@ def images(count: int) -> Tensor:
     spots = torch.rand(count, 3, 3, 3, generator=torch.Generator().manual_seed(3))
     x = 0.5 + 0.3 * (nn.functional.interpolate(spots, SIZE, mode="bilinear") - 0.5)
     return (x * 255).round() / 255
+
+
+def digits(count: int) -> tuple[Tensor, Tensor]:
+    """The first digits of MNIST, as lenet takes them, and their labels."""
+    data, model = load_dataset("mnist"), load_model("lenet")
+    x = torch.stack([model.preprocess(data.read(number)) for number in range(count)])
+    return x, torch.tensor(data.labels[:count])
 
 
 def picture(path: Path, seed: int = 0, size: tuple[int, int] = (SIZE, SIZE), *, contrast: float = 0.3) -> Path:

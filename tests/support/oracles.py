@@ -21,6 +21,11 @@ def images(count: int, shape: Sequence[int], *, seed: int = 0, low: float = 0.3,
     return low + (high - low) * torch.rand(count, *shape, generator=generator, dtype=torch.float64)
 
 
+def on_grid(x: Tensor) -> bool:
+    """Whether images have values of 8 bits alone."""
+    return torch.equal(x, (x * 255).round() / 255)
+
+
 def goals(logits: Tensor, k: int = 2) -> dict[str, Goal]:
     """One goal of each kind that ``logits`` (N, C) do not meet, where there are classes enough for it."""
     order = logits.detach().argsort(dim=1, descending=True)

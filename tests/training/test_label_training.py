@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from encoded_images import idx
 
 from advbench import load_model
 from advbench.training.data import sets
@@ -17,19 +18,14 @@ from advbench.training.run import train
 from advbench.training.task import TrainConfig
 
 
-def idx(array: np.ndarray) -> bytes:
-    head = b"\0\0\x08" + bytes([array.ndim]) + b"".join(size.to_bytes(4, "big") for size in array.shape)
-    return gzip.compress(head + array.astype(np.uint8).tobytes())
-
-
 @pytest.fixture
 def digits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Files of MNIST's kind with ten digits, and few images to be composed from them."""
     monkeypatch.setattr(sets, "COMPOSED", {"train": 40, "test": 20})
     images = np.random.default_rng(0).integers(0, 256, (10, 28, 28))
     for stem in ("train", "t10k"):
-        (tmp_path / f"{stem}-images-idx3-ubyte.gz").write_bytes(idx(images))
-        (tmp_path / f"{stem}-labels-idx1-ubyte.gz").write_bytes(idx(np.arange(10)))
+        (tmp_path / f"{stem}-images-idx3-ubyte.gz").write_bytes(gzip.compress(idx(images)))
+        (tmp_path / f"{stem}-labels-idx1-ubyte.gz").write_bytes(gzip.compress(idx(np.arange(10))))
     return tmp_path
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from encoded_images import idx
 from PIL import Image
 from torch import Tensor, nn
 
@@ -29,11 +30,6 @@ def seeded(seed: int = 0) -> torch.Generator:
 
 
 # data
-
-
-def idx(array: np.ndarray) -> bytes:
-    head = b"\0\0\x08" + bytes([array.ndim]) + b"".join(size.to_bytes(4, "big") for size in array.shape)
-    return head + array.astype(np.uint8).tobytes()
 
 
 @pytest.mark.parametrize("folder", ["", "mnist", "MNIST/raw"])
