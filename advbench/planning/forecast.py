@@ -3,6 +3,7 @@
 import json
 import time
 from collections import Counter
+from dataclasses import replace
 from typing import NamedTuple
 
 import torch
@@ -104,7 +105,8 @@ def _seconds(unit: Unit, speed: dict[tuple[str, str], float]) -> float:
 def _seconds_per_pass(resources: Resources, pair: tuple[str, str], plan: Plan) -> float:
     """Seconds per pass on one image: a third of a forward and a backward pass, or one gradient-free forward pass."""
     unit = plan.clean()[pair][0]
-    x, model = resources.images(_first(unit, 8)).x, resources.judged(*pair)
+    few = replace(unit, samples=unit.samples[:8], sample_ids=unit.sample_ids[:8])
+    x, model = resources.images(few).x, resources.judged(*pair)
     x.requires_grad_(has_gradient(model, x))
     best = float("inf")
     for _ in range(3):
@@ -116,9 +118,3 @@ def _seconds_per_pass(resources: Resources, pair: tuple[str, str], plan: Plan) -
             passes = 3
         best = min(best, (time.perf_counter() - start) / passes)
     return best / len(x)
-
-
-def _first(unit: Unit, count: int) -> Unit:
-    from dataclasses import replace
-
-    return replace(unit, samples=unit.samples[:count], sample_ids=unit.sample_ids[:count])
