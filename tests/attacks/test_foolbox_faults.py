@@ -10,6 +10,7 @@ import torch
 from foolbox.attacks.spatial_attack_transformations import rotate_and_shift
 from foolbox.criteria import Misclassification, TargetedMisclassification
 from foolbox_quick import NET, goal_of, images, quick
+from oracles import Recorder
 
 import attacks
 from attacks import AttackError, Untargeted
@@ -316,28 +317,17 @@ def test_newtonfool_that_divides_by_zero_has_failed():
 
 
 def test_ead_asks_outside_of_the_box():
-    seen = []
-
-    def model(x):
-        seen.append(x.detach().clone())
-        return NET(x)
-
-    goal = Untargeted(FIRST)
+    model, goal = Recorder(NET), Untargeted(FIRST)
     x_adv = quick("ead", steps=100, initial_const=100.0)(model, X.round(), goal)
-    assert max(x.max() for x in seen) > 1
-    assert min(x.min() for x in seen) < 0
+    assert max(x.max() for x in model.seen) > 1
+    assert min(x.min() for x in model.seen) < 0
     assert 0 <= x_adv.min() <= x_adv.max() <= 1
 
 
 def test_virtual_adversarial_asks_outside_of_the_box():
-    seen = []
-
-    def model(x):
-        seen.append(x.detach().clone())
-        return NET(x)
-
+    model = Recorder(NET)
     quick("virtual-adversarial", xi=0.1)(model, X.round(), Untargeted(NET(X.round()).argmax(1)), eps=1.0)
-    assert 1 < max(x.max() for x in seen) <= 1.1
+    assert 1 < max(x.max() for x in model.seen) <= 1.1
 
 
 @pytest.mark.parametrize("name", ["l0-fmn", "pointwise"])

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from oracles import images, linear
+from oracles import Recorder, images, linear
 
 from attacks import L0, L1, L2, Linf, Noise, Untargeted
 
@@ -39,13 +39,9 @@ def test_more_draws_fool_more_and_keep_what_fewer_found():
 
 def test_stops_asking_about_images_that_are_fooled():
     model, x, goal = situation()
-    seen = []
-
-    def counting(x):
-        seen.append(len(x))
-        return model(x)
-
-    Noise(draws=20)(counting, x, goal, eps=1.0)
+    recorder = Recorder(model)
+    Noise(draws=20)(recorder, x, goal, eps=1.0)
+    seen = [*map(len, recorder.seen)]
     assert seen[0] == 30
     assert seen == sorted(seen, reverse=True)
     assert seen[-1] < 30

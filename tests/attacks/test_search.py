@@ -6,7 +6,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from oracles import Constant, RowByRow, convnet, goals, images, linear
+from oracles import Constant, Recorder, RowByRow, convnet, goals, images, linear
 
 from attacks import (
     FGSM,
@@ -188,18 +188,13 @@ def test_an_attack_that_fails_on_an_image_does_not_take_the_others_down():
 def test_images_leave_when_they_are_done():
     model, x = linear(num_classes=2, seed=1), images(6, (12,), seed=1)
     goal = goals(model(x))["untargeted"]
-    asked = []
-
-    def counting(x):
-        asked.append(len(x))
-        return model(x)
-
+    recorder = Recorder(model)
     eps = model.smallest(x, goal, "linf") * torch.tensor([2.0, 0.5, 2.0, 0.5, 2.0, 0.5])
-    x_adv = binary_search_eps(FGSM(), steps=12)(counting, x, goal, eps=eps)
+    x_adv = binary_search_eps(FGSM(), steps=12)(recorder, x, goal, eps=eps)
     assert fooled(model, goal, x_adv).tolist() == [True, False] * 3
     assert torch.equal(x_adv[1::2], x[1::2])
-    assert asked[0] == 6
-    assert asked[-1] == 3
+    assert len(recorder.seen[0]) == 6
+    assert len(recorder.seen[-1]) == 3
 
 
 def test_each_image_is_searched_by_itself():

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from encoded_images import idx
+from oracles import Recorder
 from PIL import Image
 from torch import Tensor, nn
 
@@ -126,17 +127,11 @@ def test_without_augmentation_nothing_is_drawn() -> None:
 def test_adversarial_batches_stay_within_eps_and_are_harder(method: str, steps: int) -> None:
     torch.manual_seed(0)
     module = nn.Sequential(nn.Flatten(), nn.Linear(16, 8), nn.ReLU(), nn.Linear(8, 3))
-    seen: list[Tensor] = []
-
-    def logits(x: Tensor) -> Tensor:
-        seen.append(x.detach().clone())
-        return module(x)
-
-    x, y = torch.rand(50, 1, 4, 4), torch.randint(0, 3, (50,))
+    x, y, recorder = torch.rand(50, 1, 4, 4), torch.randint(0, 3, (50,)), Recorder(module)
     how = Adversarial(eps=0.1, method=method, steps=steps)
-    loss, found = adversarial_loss(logits, x, y, how, progress=0.5, generator=seeded())
-    assert all((each - x).abs().max() <= 0.1 + 1e-6 for each in seen)
-    assert all(each.min() >= 0 and each.max() <= 1 for each in seen)
+    loss, found = adversarial_loss(recorder, x, y, how, progress=0.5, generator=seeded())
+    assert all((each - x).abs().max() <= 0.1 + 1e-6 for each in recorder.seen)
+    assert all(each.min() >= 0 and each.max() <= 1 for each in recorder.seen)
     assert nn.functional.cross_entropy(found, y) > nn.functional.cross_entropy(module(x), y)
     loss.backward()
     assert all(parameter.grad is not None for parameter in module.parameters())
@@ -147,14 +142,9 @@ def test_eps_grows_during_the_warm_up() -> None:
     x, y = torch.full((20, 1, 2, 2), 0.5), torch.zeros(20, dtype=torch.int64)
     module = nn.Sequential(nn.Flatten(), nn.Linear(4, 2))
     for progress in (0.1, 0.2, 0.9):
-        seen: list[Tensor] = []
-
-        def logits(x: Tensor, seen: list[Tensor] = seen) -> Tensor:
-            seen.append(x.detach())
-            return module(x)
-
-        adversarial_loss(logits, x, y, Adversarial(eps=0.2, warmup=0.4), progress=progress, generator=seeded())
-        reach.append((seen[-1] - x).abs().max().item())
+        recorder = Recorder(module)
+        adversarial_loss(recorder, x, y, Adversarial(eps=0.2, warmup=0.4), progress=progress, generator=seeded())
+        reach.append((recorder.seen[-1] - x).abs().max().item())
     assert reach == pytest.approx([0.05, 0.1, 0.2], rel=0.05)
 
 
