@@ -140,12 +140,11 @@ def without_mask(label: str) -> str:
     return label.partition(_ONLY)[0]
 
 
-def parse_share(text: str, *, option: str = "--share") -> float:
+def parse_share(text: str) -> float:
     """Parse the share of a picture that a patch covers: `5%` or `0.05`.
 
     Args:
         text: Percentage or fraction.
-        option: Name of the option in messages.
 
     Raises:
         UserError: It is not a number, not above zero, or more than the whole picture.
@@ -162,10 +161,10 @@ def parse_share(text: str, *, option: str = "--share") -> float:
     try:
         share = float(number) / (100 if percent else 1)
     except ValueError:
-        raise UserError(f"{option} {text!r} is not a share of a picture", hint="write it like 5%") from None
+        raise UserError(f"--share {text!r} is not a share of a picture", hint="write it like 5%") from None
     if not share > 0:
-        raise UserError(f"{option} {text} covers nothing", hint="write it like 5%")
+        raise UserError(f"--share {text} covers nothing", hint="write it like 5%")
     if share > 1:
-        hint = f"did you mean {option} {number}%?" if not percent and share <= 100 else "write it like 5%"
-        raise UserError(f"{option} {text} is more than the whole picture", hint=hint)
+        hint = f"did you mean --share {number}%?" if not percent and share <= 100 else "write it like 5%"
+        raise UserError(f"--share {text} is more than the whole picture", hint=hint)
     return share

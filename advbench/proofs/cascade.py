@@ -141,20 +141,18 @@ def _backward(case: Case, known: dict[int, Interval], differences: Tensor) -> Te
 
 def _with_slopes(case: Case, known: dict[int, Interval], differences: Tensor) -> tuple[Space, Choice]:
     """Optimise slopes of the open differences, then of intermediate bounds, then of the open differences again."""
-    space, choice = _ascended(case, known, differences, None)
+    space, choice = _ascended(case, known, differences)
     if case.proved or not case.in_time():
         return space, choice
     # each step has a forward and a backward pass, so a function costs about five times as much
     known = tightened(case.network, case.ball, known, by_ascent(INNER_STEPS), MOST_COEFFICIENTS // 5)
-    return _ascended(case, known, differences, None)
+    return _ascended(case, known, differences)
 
 
-def _ascended(
-    case: Case, known: dict[int, Interval], differences: Tensor, start: Choice | None
-) -> tuple[Space, Choice]:
+def _ascended(case: Case, known: dict[int, Interval], differences: Tensor) -> tuple[Space, Choice]:
     relaxed = Relaxed(case.network, case.ball, lines_of(case.network, known))
     space = Space.of(relaxed, known)
-    choice = start or space.plain(len(differences))
+    choice = space.plain(len(differences))
     todo = (case.lower <= case.enough).nonzero().squeeze(1)
     functions = Functions.of(space.last, differences[todo])
     found = ascend(space.to(torch.float32), functions.to(torch.float32), choice.rows(todo), SLOPE_STEPS)

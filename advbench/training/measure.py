@@ -93,9 +93,7 @@ def confusion(truth: Tensor, found: Tensor, classes: tuple[str, ...]) -> tuple[N
     return counts, {name: report[name] for name in (*classes, "macro avg")}
 
 
-def robustness(
-    model: Classifier, images: Images, eps: str, *, first: int, seed: int = 0, gradients: bool = True
-) -> Robustness:
+def robustness(model: Classifier, images: Images, eps: str, *, first: int, gradients: bool) -> Robustness:
     """Measure accuracy under the strongest available attack; success is decided by the judge.
 
     Args:
@@ -103,7 +101,6 @@ def robustness(
         images: Images with labels, of which some are attacked.
         eps: Maximum Linf change, as text.
         first: Maximum number of images to attack.
-        seed: Seed of the attacks.
         gradients: Whether the model has gradients.
     """
     attack = attacks.Standard() if gradients else attacks.Square(steps=QUERIES)
@@ -115,7 +112,7 @@ def robustness(
         correct = right(model(batch), labels)
         if correct.any():
             goal = _mistake(model, labels[correct])
-            result = evaluate(model, attack, batch[correct], goal, eps=parse_eps(eps, "linf"), seed=seed)
+            result = evaluate(model, attack, batch[correct], goal, eps=parse_eps(eps, "linf"), seed=0)
             held = ~result.verdicts.met & result.verdicts.valid & result.answered
             stood += int(held.sum()) - sum(bool(held[i]) for i in result.errors)
     return Robustness(score(stood, tried), "linf", eps, "standard" if gradients else f"square, {QUERIES:,} queries")

@@ -110,7 +110,7 @@ def _published_state_dict(card: ModelCard, published: Any, file: Path) -> tuple[
     # torch compares the hash only when it downloads, so a file in the cache is checked here.
     digest = _checked_sha256(file) if file.exists() else None
     try:
-        with _patience(TIMEOUT), contextlib.redirect_stdout(sys.stderr):
+        with _patience(), contextlib.redirect_stdout(sys.stderr):
             state_dict: dict[str, Tensor] = published.get_state_dict(
                 progress=sys.stderr.isatty(), check_hash=True, map_location="cpu", weights_only=True
             )
@@ -137,10 +137,10 @@ def _checked_sha256(file: Path) -> str:
 
 
 @contextlib.contextmanager
-def _patience(seconds: float) -> Iterator[None]:
+def _patience() -> Iterator[None]:
     # torch.hub sets no timeout: a server that stops responding would hang the program.
     before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(seconds)
+    socket.setdefaulttimeout(TIMEOUT)
     try:
         yield
     finally:
