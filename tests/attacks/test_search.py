@@ -6,7 +6,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from oracles import Constant, Recorder, RowByRow, convnet, goals, images, linear
+from oracles import Constant, Recorder, assert_unmixed, goals, images, linear
 
 from attacks import (
     FGSM,
@@ -198,13 +198,7 @@ def test_images_leave_when_they_are_done():
 
 
 def test_each_image_is_searched_by_itself():
-    model, x = RowByRow(convnet()), images(5, (3, 8, 8), seed=1).float()
-    goal = dataclasses.replace(goals(model(x))["untargeted"], ids=torch.arange(5) + 40)
-    attack = binary_search_eps(PGD(steps=5))
-    together = attack(model, x, goal, seed=3)
-    for i in range(5):
-        row = torch.tensor([i])
-        assert torch.equal(attack(model, x[row], goal.select(row), seed=3), together[row])
+    assert_unmixed(binary_search_eps(PGD(steps=5)))
 
 
 def test_images_that_are_fooled_already_come_back():

@@ -6,13 +6,14 @@
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import torch
 from goal_kinds import KINDS, orders, unmet
 from norm_rows import SOLVERS
 from torch import Tensor, nn
 
-from attacks import Goal
+from attacks import Attack, Goal
 
 
 def images(count: int, shape: Sequence[int], *, seed: int = 0, low: float = 0.3, high: float = 0.7) -> Tensor:
@@ -246,3 +247,13 @@ class Decisions:
         logits = self.model(x)
         first = torch.nn.functional.one_hot(logits.argmax(1), logits.shape[1])
         return first * self.confidence(logits.amax(1, keepdim=True))
+
+
+def assert_unmixed(attack: Attack) -> None:
+    """Check that an attack finds the same for images together as for each alone."""
+    model, x = RowByRow(convnet()), images(5, (3, 8, 8), seed=3).float()
+    goal = replace(goals(model(x))["untargeted"], ids=torch.arange(5) + 7)
+    together = attack(model, x, goal, seed=2)
+    for i in range(5):
+        row = torch.tensor([i])
+        assert torch.equal(attack(model, x[row], goal.select(row), seed=2), together[row])
