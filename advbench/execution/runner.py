@@ -5,11 +5,10 @@ import time
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import suppress
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any
 
 from advbench import __version__
 from advbench.catalog.plugins import loaded_plugins
-from advbench.config.suite import Suite
 from advbench.errors import ExitCode, UserError
 from advbench.execution.checking import flags_of_sets
 from advbench.execution.clusters.sent_code import sent_code
@@ -20,14 +19,12 @@ from advbench.execution.unit_results import Job, TaskContext, lost_shard
 from advbench.execution.worker import setup_of
 from advbench.planning.identity.environment import environment, versions
 from advbench.planning.identity.run import differences
-from advbench.planning.plan import Plan
 from advbench.planning.prepare import PreparedRun, Terminated
-from advbench.planning.resources import Resources, spread
+from advbench.planning.resources import spread
 from advbench.planning.workers import Wanted, Workers, choose_workers
 from advbench.records.clean import read_clean
 from advbench.records.fooled import Fooled
 from advbench.records.record import Reason
-from advbench.records.run_folder import RunFolder
 from advbench.records.storage.atomic import write_atomic
 from advbench.records.stored_run import SPARED, gather_rows
 from advbench.records.unit import FORMAT, Unit
@@ -74,26 +71,21 @@ def run_plan(
         chosen = choose_workers(run.plan, run.suite.device, workers)
     else:
         chosen = Workers(len(client.nthreads()), f"those of the cluster {client.scheduler.address}", ())
-    _Session(run.suite, run.folder, run.plan, run.resources, chosen, client, progress, undecided, {}, set()).run()
+    _Session(run, chosen, client, progress, undecided).run()
 
 
-class _Session(NamedTuple):
-    """A suite being run in a folder."""
+class _Session:
+    """A suite being run in a folder; the arguments are those of :func:`run_plan`."""
 
-    suite: Suite
-    folder: RunFolder
-    plan: Plan
-    resources: Resources
-    workers: Workers
-    client: Any
-    """Client of the cluster that does the work; None: this machine."""
-    progress: Progress
-    undecided: Undecided | None
-    """Returns, after each look, the threats that need another one."""
-    halved: dict[str, int]
-    """Id of each unit that did not fit into memory -> number of images that were attacked together."""
-    spared: set[str]
-    """Ids of the units that turned out not to be needed."""
+    def __init__(
+        self, run: PreparedRun, workers: Workers, client: Any, progress: Progress, undecided: Undecided | None
+    ) -> None:
+        self.suite, self.folder, self.resources, self.plan = run
+        self.workers, self.client, self.progress, self.undecided = workers, client, progress, undecided
+        self.halved: dict[str, int] = {}
+        """Id of each unit that did not fit into memory -> number of images that were attacked together."""
+        self.spared: set[str] = set()
+        """Ids of the units that turned out not to be needed."""
 
     def run(self) -> None:
         """Run the remaining units."""
