@@ -5,19 +5,17 @@ are run on the same images. Then the images are put into a thousand random order
 run that stops early.
 """
 
-import argparse
 import json
-import sys
 from collections.abc import Iterator, Mapping
-from pathlib import Path
+from functools import partial
 from statistics import median
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from tests.peers.commands import processor
+from tests.peers.machine import processor
+from tests.peers.report import PEERS, Report, add_shared, parser_for, say
 
-REPORT = Path(__file__).parents[2] / "reports" / "peers"
 DRAWS, ALPHA, WIDTH = 1000, 0.05, 2.0
 LARGE = 10_000
 """Size of the data set drawn, with replacement, from the images of a network."""
@@ -40,15 +38,15 @@ CASES = (
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m tests.peers.anytime", description=__doc__)
+    parser = parser_for("anytime", __doc__)
     parser.add_argument("--only", nargs="+", metavar="CASE", default=CASES, choices=CASES)
     parser.add_argument("--draws", type=int, default=DRAWS)
     parser.add_argument("--again", action="store_true", help="run the quick attacks again")
-    parser.add_argument("--out", type=Path, metavar="FOLDER", default=REPORT)
+    add_shared(parser, "--out")
     options = parser.parse_args()
-    complete = json.loads((REPORT / "standard.json").read_text(encoding="utf-8"))
-    path = options.out / "anytime.json"
-    results: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"cases": {}}
+    complete = json.loads((PEERS / "standard.json").read_text(encoding="utf-8"))
+    report = Report(options.out, "anytime", partial(page, complete=complete), indent=None)
+    results = {"cases": {}} | report.stored()
     for name in options.only:
         entry, known = complete[name], results["cases"].get(name, {})
         if options.again or "quick" not in known:
@@ -57,12 +55,10 @@ def main() -> None:
             few = Images.of(entry, known["quick"][quick])
             many = few.some(np.random.default_rng(0).integers(len(few.stands), size=LARGE))
             known[quick] = {"few": drawn(few, options.draws), "many": drawn(many, options.draws)}
-            print(name, quick, known[quick]["many"], file=sys.stderr, flush=True)
+            say(name, quick, known[quick]["many"])
         results["cases"][name] = known
         results |= {"processor": processor(), "draws": options.draws}
-        options.out.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(results, allow_nan=False) + "\n", encoding="utf-8")
-        (options.out / "anytime.md").write_text(page(results, complete), encoding="utf-8")
+        report.save(results)
 
 
 def _quick(network: str, entry: Mapping[str, Any], quick: str) -> dict[str, Any]:

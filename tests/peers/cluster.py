@@ -4,21 +4,19 @@ Many units of 10 ms each are run by one process, by two, and by a Dask scheduler
 the measured sizes and times follows what a run with 1,000 workers would need.
 """
 
-import argparse
 import heapq
 import json
 import os
 import pickle
-import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from tests.peers.commands import processor
+from tests.peers.machine import processor
+from tests.peers.report import Report, add_shared, parser_for, say
 
-REPORT = Path(__file__).parents[2] / "reports" / "peers"
 PLUGIN = "tests.peers.cluster_plugin"
 WAYS: dict[str, dict[str, Any]] = {
     "one process": {"workers": 1},
@@ -68,21 +66,22 @@ _SIMULATED = "| {each:g} | {ideal:,.0f} | {seconds:,.0f} | {busy:.0%} |"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m tests.peers.cluster", description=__doc__)
+    parser = parser_for("cluster", __doc__)
     parser.add_argument("--units", type=int, default=10_000, metavar="N", help="default: 10,000")
-    parser.add_argument("--out", type=Path, metavar="FOLDER", default=REPORT)
+    add_shared(parser, "--out")
     options = parser.parse_args()
     os.environ["ADVBENCH_CLUSTER_UNITS"] = str(options.units)
     os.environ["PYTHONPATH"] = os.pathsep.join(path for path in (str(Path.cwd()), os.environ.get("PYTHONPATH")) if path)
     flags = f" --units {options.units}" if options.units != parser.get_default("units") else ""
     found = {"flags": flags, "units": options.units, "processor": processor(), "cores": os.cpu_count()} | _measured()
     found |= _thought_of(found)
-    options.out.mkdir(parents=True, exist_ok=True)
-    (options.out / "cluster.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    Report(options.out, "cluster", _page).save(found)
+
+
+def _page(found: dict[str, Any]) -> str:
     lines = "\n".join(_LINE.format(**row) for row in found["ways"])
     simulated = "\n".join(_SIMULATED.format(**row) for row in found["simulated"])
-    page = _PAGE.format(**{**found, "lines": lines, "simulated": simulated})
-    (options.out / "cluster.md").write_text(page, encoding="utf-8")
+    return _PAGE.format(**{**found, "lines": lines, "simulated": simulated})
 
 
 def _measured() -> dict[str, Any]:
@@ -115,7 +114,7 @@ def _measured() -> dict[str, Any]:
             rate = _rate(folder)
             beyond = 1000 * (1 if way == "one process" else 2) / rate - 10
             ways.append({"way": way, "seconds": seconds, "rate": rate, "beyond": beyond})
-            print(ways[-1], file=sys.stderr, flush=True)
+            say(ways[-1])
             sizes = _sizes(folder, len(done.plan))
     return {"ways": ways, "planning": planning, "extra": ways[2]["beyond"] - ways[1]["beyond"], **sizes}
 

@@ -6,7 +6,6 @@ on the first N images.
 """
 
 import argparse
-import json
 import logging
 import sys
 import time
@@ -15,9 +14,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from tests.peers.commands import processor
+from tests.peers.machine import processor
+from tests.peers.report import Report, add_shared, parser_for, say
 
-REPORT = Path(__file__).parents[2] / "reports" / "peers"
 IMAGES = 100
 PASSES = 20
 """Number of passes that judge a random model."""
@@ -73,25 +72,23 @@ _HEALTHY = """
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m tests.peers.defences", description=__doc__)
+    parser = parser_for("defences", __doc__)
     parser.add_argument("--only", nargs="+", metavar="DEFENCE", help="only these defences, or `healthy`")
     parser.add_argument("--networks", nargs="+", metavar="NAME", help="only around these networks")
-    parser.add_argument("--again", action="store_true", help="repeat measurements that are already stored")
+    add_shared(parser, "--again")
     parser.add_argument("--autoattack", type=int, metavar="N", default=0, help="run AutoAttack on the first N images")
-    parser.add_argument("--page", action="store_true", help="only rewrite the page, without measuring")
-    parser.add_argument("--out", type=Path, metavar="FOLDER", default=REPORT)
+    add_shared(parser, "--page", "--out")
     options = parser.parse_args()
-    path = options.out / "defences.json"
-    results = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    report = Report(options.out, "defences", _page)
+    results = report.stored()
     for name, key, measure in () if options.page else _jobs(options):
         entry = results.setdefault(name, {})
         if key in entry and not options.again:
             continue
         entry[key] = measure()
-        print(name, key, {k: v for k, v in entry[key].items() if k != "robust"}, file=sys.stderr, flush=True)
-        options.out.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(results, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-    (options.out / "defences.md").write_text(_page(results), encoding="utf-8")
+        say(name, key, {k: v for k, v in entry[key].items() if k != "robust"})
+        report.save(results)
+    report.write_page(results)
 
 
 def _jobs(options: argparse.Namespace) -> Iterator[tuple[str, str, Callable[[], dict[str, Any]]]]:

@@ -1,18 +1,13 @@
 """What `attacks.fast` saves and what it costs in strength: `python -m tests.peers.fast --help`."""
 
-import argparse
-import json
-import os
-import sys
 import time
 from functools import partial
-from pathlib import Path
 from typing import Any
 
-from tests.peers.commands import processor
+from tests.peers.machine import processor
+from tests.peers.report import Report, add_shared, parser_for, say
 from tests.peers.standard import CASES
 
-REPORT = Path(__file__).parents[2] / "reports" / "peers"
 SEEDED = ("resnet50", "vgg16", "timm/tf_efficientnet_lite0", "timm/mobilevit_xxs")
 """Networks of torchvision and timm with seeded random weights: for time alone."""
 RACES = {
@@ -60,7 +55,7 @@ saves.
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m tests.peers.fast", description=__doc__)
+    parser = parser_for("fast", __doc__)
     parser.add_argument("--races", nargs="*", metavar="NETWORK", default=list(RACES), help="default: all")
     parser.add_argument("--nets", nargs="*", metavar="NETWORK", default=NETS, help="strength")
     parser.add_argument("--smallest", nargs="*", metavar="NETWORK", default=list(SMALLEST), help="default: all")
@@ -68,29 +63,19 @@ def main() -> None:
     parser.add_argument("--whole", action="store_true", help="race with the tiny eps alone")
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--strength", type=int, default=STRENGTH, metavar="N", help="images of each network")
-    parser.add_argument("--out", type=Path, metavar="FOLDER", default=REPORT)
+    add_shared(parser, "--out")
     options = parser.parse_args()
-    # read when torch is imported; threads that spin while waiting disturb every measurement
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    path = options.out / "fast.json"
-    results = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    results = {"races": {}, "strength": {}, "smallest": {}} | results
-    results |= {"processor": processor()}
+    report = Report(options.out, "fast", _page)
+    results = {"races": {}, "strength": {}, "smallest": {}} | report.stored() | {"processor": processor()}
     race = partial(_race, usual=not options.whole)
     jobs = [("races", name, options.images or RACES[name], race) for name in options.races]
     jobs += [("strength", name, options.strength, _strength) for name in options.nets]
     jobs += [("smallest", name, SMALLEST[name], _smallest) for name in options.smallest]
     for part, name, images, measure in jobs:
         results[part][name] = measure(name, images, options.rounds)
-        print(f"{name}: {results[part][name]}", file=sys.stderr, flush=True)
-        _write(options.out, results)
-    _write(options.out, results)
-
-
-def _write(out: Path, results: dict[str, Any]) -> None:
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "fast.json").write_text(json.dumps(results, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-    (out / "fast.md").write_text(_page(results), encoding="utf-8")
+        say(f"{name}: {results[part][name]}")
+        report.save(results)
+    report.save(results)
 
 
 def _race(name: str, images: int, rounds: int, *, usual: bool) -> dict[str, Any]:

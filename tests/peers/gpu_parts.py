@@ -27,7 +27,7 @@ from advbench.models.classifier import Classifier
 from attacks import APGD, DDN, FMN, L2, PGD, Fast, Linf, Square, Standard, Untargeted
 from attacks.speed.folding import FORMS, rewritten
 from tests.peers.autoattack import in_one_call
-from tests.peers.commands import processor
+from tests.peers.machine import processor
 
 Row = dict[str, Any]
 ROOT = Path(__file__).parents[2]

@@ -8,9 +8,7 @@ proved there.
 
 import argparse
 import json
-import os
 import platform
-import sys
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -18,11 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from tests.peers.autoattack import in_one_call
+from tests.peers.report import Report, add_shared, parser_for, say
 
 Eps = float | list[float]
 """One for all images, or one for each."""
 
-REPORT = Path(__file__).parents[2] / "reports" / "peers"
 
 LEFT = (
     ("mnist-conv-small-clean", 0.1, 0, 20),
@@ -97,19 +95,16 @@ all has no row. No setting of `thorough` was chosen on them.
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m tests.peers.hard", description=__doc__)
+    parser = parser_for("hard", __doc__)
     parser.add_argument("--list", type=Path, metavar="FILE", help="default: models/hard.json of the folder shared")
     parser.add_argument("--only", nargs="+", metavar="NAME", help="attacks to run; the others stay as they are")
     parser.add_argument("--part", choices=("proved", "left", "near", "shown"), help="default: all")
     parser.add_argument("--models", nargs="+", metavar="MODEL", help="of the parts that `standard` chooses")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, metavar="FOLDER", default=REPORT)
+    add_shared(parser, "--out")
     options = parser.parse_args()
-    # read when torch is imported; threads that spin while waiting disturb every measurement
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    path = options.out / "hard.json"
-    results: dict[str, Any] = {"proved": {}, "left": {}, "near": {}, "shown": {}}
-    results |= json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    report = Report(options.out, "hard", _page)
+    results = {"proved": {}, "left": {}, "near": {}, "shown": {}} | report.stored()
     for part, model, entry in _entries(options, results):
         found = results[part].setdefault(model, {})
         if part != "proved":
@@ -120,10 +115,8 @@ def main() -> None:
             if (options.only and name not in options.only) or name in LEFT_OUT[part]:
                 continue
             found[name] = run = _measure(model, entry, call, options.seed)
-            print(f"{name} on {model}: {run['broken']} of {run['images']}", file=sys.stderr, flush=True)
-            options.out.mkdir(parents=True, exist_ok=True)
-            path.write_text(json.dumps(results, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-            (options.out / "hard.md").write_text(_page(results), encoding="utf-8")
+            say(f"{name} on {model}: {run['broken']} of {run['images']}")
+            report.save(results)
 
 
 def _entries(options: argparse.Namespace, before: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:

@@ -7,18 +7,12 @@ all. Results are saved as they come; an interrupted command resumes where it sto
 """
 
 import argparse
-import json
 import math
-import os
 import platform
-import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
-from pathlib import Path
 from typing import Any, NamedTuple
-
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read when torch is imported
 
 import numpy as np
 import torch
@@ -30,10 +24,10 @@ from attacks import Fast, FoolingCounts, Placing, Sticker, Targeted, UniversalPa
 from attacks.universal.fooling import MakeGoal, untargeted
 from tests.peers.patch_page import page
 from tests.peers.photographs import cut_for, photographs, shared_classifier
+from tests.peers.report import Report, add_shared, parser_for, say
 from tests.peers.universal_methods import Shuffled
 from tests.peers.victims import cifar10
 
-REPORT = Path(__file__).parents[2] / "reports" / "peers"
 PLACING = Placing(share=0.1, max_rotation=20, min_scale=0.7)
 FITTED, HELD_OUT, BATCH = 64, 200, 16
 """Numbers of photographs that patches are made of, that they are measured on, and in each step of ART's."""
@@ -86,25 +80,22 @@ NETS = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m tests.peers.patch", description=__doc__)
+    parser = parser_for("patch", __doc__)
     parser.add_argument("--only", nargs="+", metavar="NET", choices=NETS, help="networks to make patches for")
     parser.add_argument("--goals", nargs="+", metavar="GOAL", choices=GOALS, default=list(GOALS))
     parser.add_argument("--rounds", type=int, default=3, help="seeds, each of which both have a turn with (default: 3)")
     parser.add_argument("--methods", nargs="+", choices=("noise", "ours", "ART"), default=("noise", "ours", "ART"))
     parser.add_argument("--rates", nargs="+", type=float, metavar="RATE", help="ART's learning rates")
-    parser.add_argument("--again", action="store_true", help="repeat measurements that are already stored")
-    parser.add_argument("--page", action="store_true", help="only rewrite the page, without measuring")
-    parser.add_argument("--out", type=Path, metavar="FOLDER", default=REPORT)
+    add_shared(parser, "--again", "--page", "--out")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    path = options.out / "patch.json"
-    results: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    report = Report(options.out, "patch", page)
+    results = report.stored()
     for key, row in [] if options.page else _rows(options, results):
         results[key] = row
-        print(f"{key}: {row}", file=sys.stderr, flush=True)
-        options.out.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(results, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-    (options.out / "patch.md").write_text(page(results), encoding="utf-8")
+        say(f"{key}: {row}")
+        report.save(results)
+    report.write_page(results)
 
 
 def _rows(options: argparse.Namespace, known: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -4,16 +4,12 @@ The networks are in the folder `shared` next to the repository. The first test i
 correctly are attacked with `standard`, and those that are not fooled are proved.
 """
 
-import argparse
 import io
-import json
-import os
 import platform
 import time
-from pathlib import Path
 from typing import Any, NamedTuple
 
-REPORT = Path(__file__).parents[2] / "reports" / "peers"
+from tests.peers.report import Report, add_shared, parser_for
 
 
 class Bar(NamedTuple):
@@ -81,16 +77,14 @@ wide max pooling, which take many seconds per image, are run on fewer images.
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m tests.peers.proofs", description=__doc__)
+    parser = parser_for("proofs", __doc__)
     parser.add_argument("--only", nargs="+", metavar="WORD", help="rows whose names contain one of these words")
     parser.add_argument("--images", type=int, default=IMAGES, help=f"the first test images; default: {IMAGES}")
     parser.add_argument("--domains", type=int, default=2000, help="branch-and-bound domains per image")
-    parser.add_argument("--again", action="store_true", help="repeat measurements that are already stored")
-    parser.add_argument("--out", type=Path, metavar="FOLDER", default=REPORT)
+    add_shared(parser, "--again", "--out")
     options = parser.parse_args()
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    path = options.out / "proofs.json"
-    results: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    report = Report(options.out, "proofs", page)
+    results = report.stored()
     for bar in (*BARS, *ZOO):
         if options.only and not any(word in bar.name for word in options.only):
             continue
@@ -99,9 +93,7 @@ def main() -> None:
         if options.again or known.get("images", 0) < images:
             results[bar.name] = _measured(bar, images, options.domains)
             print(f"{bar.name}: {results[bar.name]}", flush=True)
-        options.out.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(results, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-        (options.out / "proofs.md").write_text(page(results), encoding="utf-8")
+        report.save(results)
 
 
 def _measured(bar: Bar, images: int, domains: int) -> dict[str, Any]:

@@ -7,7 +7,6 @@ own with each of them in turn. Photographs that were already measured are skippe
 
 import argparse
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -17,9 +16,9 @@ from pathlib import Path
 from statistics import fmean, geometric_mean, median
 from typing import Any
 
-from tests.peers.commands import busy_seconds, processor
+from tests.peers.machine import busy_seconds, processor
+from tests.peers.report import add_shared, parser_for
 
-REPORT = Path(__file__).parents[2] / "reports" / "peers"
 COUNT = 16
 ROUNDS = 3
 EPS = 2 / 255
@@ -52,14 +51,11 @@ Measured on {processor}.
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m tests.peers.single", description=__doc__)
+    parser = parser_for("single", __doc__)
     parser.add_argument("--count", type=int, metavar="N", default=COUNT, help=f"photographs; default: {COUNT}")
     parser.add_argument("--rounds", type=int, metavar="N", default=ROUNDS, help=f"command runs; default: {ROUNDS}")
-    parser.add_argument("--again", action="store_true", help="repeat measurements that are already stored")
-    parser.add_argument("--page", action="store_true", help="only rewrite the page, without measuring")
-    parser.add_argument("--out", type=Path, metavar="FOLDER", default=REPORT)
+    add_shared(parser, "--again", "--page", "--out")
     options = parser.parse_args()
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read when torch is imported
     path = options.out / "single.json"
     found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     if options.again:

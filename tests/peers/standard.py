@@ -4,20 +4,15 @@ The models and images are in the folder `shared` next to the repository. AutoAtt
 results are kept, and only `--again` repeats them.
 """
 
-import argparse
-import json
-import os
-import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 from statistics import fmean, median
 from typing import Any
 
 from tests.peers.autoattack import InParts
-from tests.peers.commands import processor
+from tests.peers.machine import processor
+from tests.peers.report import Report, add_shared, parser_for, say
 
-REPORT = Path(__file__).parents[2] / "reports" / "peers"
 IMAGES = 200
 
 CASES = (
@@ -86,20 +81,18 @@ are kept from before. `-first-100` means the logits of only a hundred of the net
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m tests.peers.standard", description=__doc__)
+    parser = parser_for("standard", __doc__)
     parser.add_argument("--only", nargs="+", metavar="MODEL", help="models with these prefixes")
     parser.add_argument("--again", action="store_true", help="run AutoAttack even where its numbers are stored")
     parser.add_argument("--reference", action="store_true", help="only run AutoAttack, where it has not been run")
     parser.add_argument(
         "--parts", action="store_true", help="save the results of each attack of AutoAttack, and resume from them"
     )
-    parser.add_argument("--out", type=Path, metavar="FOLDER", default=REPORT)
+    add_shared(parser, "--out")
     options = parser.parse_args()
-    # read when torch is imported; threads that spin while waiting disturb every measurement
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     options.out.mkdir(parents=True, exist_ok=True)
-    path = options.out / "standard.json"
-    results = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    report = Report(options.out, "standard", _page)
+    results = report.stored()
     for model, norm, eps, images in (*CASES, *LARGER):
         name = f"{model} {norm}"
         if options.only and not any(name.startswith(only) for only in options.only):
@@ -121,9 +114,8 @@ def main() -> None:
             entry["standard"] = runs[0] | {"seconds": fmean(run["seconds"] for run in runs), "runs": len(runs)}
             quick = _faster(target)
             entry["fast"] = {"form": quick.form, **_measure(target._replace(model=quick), norm, eps, _standard)}
-        print(_row(name, entry), file=sys.stderr, flush=True)
-        path.write_text(json.dumps(results, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-        (options.out / "standard.md").write_text(_page(results), encoding="utf-8")
+        say(_row(name, entry))
+        report.save(results)
 
 
 def _target(model: str, images: int) -> Any:

@@ -6,16 +6,10 @@ repeats them. The networks are in the folder `shared` next to the repository.
 
 import argparse
 import itertools
-import json
-import os
-import sys
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
-from pathlib import Path
 from typing import Any, NamedTuple
-
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read when torch is imported
 
 import torch
 from torch import Tensor
@@ -46,10 +40,11 @@ from attacks.searches.nearest import Nearest
 from tests.peers.counted import Counted
 from tests.peers.ordered import LOSSES, constants, penalised, random_order
 from tests.peers.photographs import cut_for, photographs, shared_classifier
-from tests.peers.topk_page import write_page
+from tests.peers.report import REPORTS, Report, add_shared, parser_for, say
+from tests.peers.topk_page import page
 from tests.peers.victims import cifar10
 
-REPORT = Path(__file__).parents[2] / "reports" / "topk"
+REPORT = REPORTS / "topk"
 _ROUNDS = 10  # of a bisection
 _SEEDS = 5  # of random orders
 _LIMIT = "TopK, every set"
@@ -170,7 +165,7 @@ ORDERED: dict[str, Callable[..., Tensor]] = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m tests.peers.topk", description=__doc__)
+    parser = parser_for("topk", __doc__)
     parser.add_argument("--only", nargs="+", choices=NETS, default=list(NETS), metavar="NET", help="networks to run")
     parser.add_argument("--attacks", nargs="+", choices=ATTACKS, default=list(ATTACKS), metavar="NAME")
     parser.add_argument("--gradients", nargs="+", type=int, metavar="N", help="default: those of each network")
@@ -178,13 +173,11 @@ def main() -> None:
     parser.add_argument("--curve", action="store_true", help="also the smallest norms for each k")
     parser.add_argument("--limit", action="store_true", help="also the best over all sets of rising classes")
     parser.add_argument("--ordered", action="store_true", help="also five random orders of five classes")
-    parser.add_argument("--again", action="store_true", help="repeat measurements that are already stored")
-    parser.add_argument("--out", type=Path, metavar="FOLDER", default=REPORT)
+    add_shared(parser, "--again", "--out", out=REPORT)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    path = options.out / "results.json"
-    results = json.loads(path.read_text(encoding="utf-8")) if path.exists() and not options.again else {}
-    options.out.mkdir(parents=True, exist_ok=True)
+    report = Report(options.out, "results", partial(page, folder=options.out), page_name="README")
+    results = {} if options.again else report.stored()
     for name in options.only:
         net = NETS[name]
         model, x = net.load(options.images or net.images)
@@ -193,10 +186,9 @@ def main() -> None:
             if key in results and results[key]["images"] == len(x):
                 continue
             results[key] = {"net": name, "attack": key.rsplit(" · ")[-1], **measure(model, x)}
-            print(key, file=sys.stderr, flush=True)
-            path.write_text(json.dumps(results, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-            write_page(results, options.out)
-    write_page(results, options.out)
+            say(key)
+            report.save(results)
+    report.write_page(results)
 
 
 _Job = tuple[str, Callable[..., dict[str, Any]]]

@@ -59,8 +59,8 @@ On the networks for CIFAR-10, k = 3, 100 gradients, sizes compared with those of
 """
 
 
-def write_page(results: Mapping[str, Record], folder: Path) -> None:
-    """Write the page, and the curves as a picture."""
+def page(results: Mapping[str, Record], folder: Path) -> str:
+    """The page; the curves are drawn into the folder that it will be in."""
     records = list(results.values())
     text = _HEAD
     for net in dict.fromkeys(record["net"] for record in records):
@@ -70,8 +70,7 @@ def write_page(results: Mapping[str, Record], folder: Path) -> None:
     text += "".join(_orders([record for record in records if "seeds" in record]))
     if _curves(records, folder / "norm-against-k.png"):
         text += "\n## Norm against k\n\n300 gradients.\n\n![Norm against k](norm-against-k.png)\n"
-    text += _panels(folder)
-    (folder / "README.md").write_text(text + _FOOT, encoding="utf-8")
+    return text + _panels(folder) + _FOOT
 
 
 def _panels(folder: Path) -> str:

@@ -7,15 +7,9 @@ numbers are reported, those with even ones are for choosing parameters: `--tune`
 """
 
 import argparse
-import json
-import os
-import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path
 from typing import Any, NamedTuple
-
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read when torch is imported
 
 import torch
 from torch import Tensor
@@ -29,9 +23,9 @@ from advbench.models.preprocess import ResizeAndCrop
 from advbench.models.resized import resized
 from attacks import BSR, DIFGSM, MEF, MIFGSM, SIA, TIFGSM, VMI, BudgetAttack, Model, Untargeted, ensemble, fast
 from tests.peers.photographs import labels, photographs, shared_classifier
-from tests.peers.transfer_page import write_page
+from tests.peers.report import Report, add_shared, parser_for, say
+from tests.peers.transfer_page import page
 
-REPORT = Path(__file__).parents[2] / "reports" / "peers"
 SIDE, RESIZED_TO = 224, 256
 """Side of the crops, and of the photographs before they are cropped, pixels."""
 COUNT = 40
@@ -85,38 +79,39 @@ class Photographs(NamedTuple):
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m tests.peers.transfer", description=__doc__)
+    parser = parser_for("transfer", __doc__)
     parser.add_argument("--made-on", nargs="+", choices=MADE_ON, default=list(MADE_ON))
     parser.add_argument("--attacks", nargs="+", metavar="NAME", help="default: those of the page")
     parser.add_argument("--sizes", nargs="+", type=int, metavar="N", default=list(SIZES), help="Linf, 1/255")
-    parser.add_argument("--again", action="store_true", help="repeat measurements that are already stored")
+    add_shared(parser, "--again")
     parser.add_argument(
         "--tune", nargs="+", metavar="CALL", help="such as 'DIFGSM(smallest=0.7)', on other photographs"
     )
     parser.add_argument("--count", type=int, default=COUNT, help=f"photographs (default: {COUNT})")
-    parser.add_argument("--page", action="store_true", help="only rewrite the page, without measuring")
+    add_shared(parser, "--page")
     parser.add_argument("--threads", type=int, default=1, help="threads of torch (default: 1)")
-    parser.add_argument("--out", type=Path, metavar="FOLDER", default=REPORT)
+    add_shared(parser, "--out")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     keep_memory(torch.device("cpu"))
+    report = Report(options.out, "transfer", page)
     if options.page:
-        write_page(_read(options.out), options.out)
+        report.write_page(report.stored())
         return
     nets = {name: load() for name, load in NETWORKS.items()}
     seen = {name: resized(net, net.sides(SIDE)) for name, net in nets.items()}
-    chosen = _chosen(seen, options)
+    chosen = _chosen(seen, report, options)
     if not options.tune:
-        _keep(options.out, {}, chosen)
+        _keep(report, {}, chosen)
     for attack, made_on, size in _wanted(options):
         key = f"{made_on} {size}/255 {attack}"
-        results = {} if options.tune else _read(options.out)
+        results = {} if options.tune else report.stored()
         if key in results.get("rows", {}) and not options.again:
             continue
         row = _measured(attack, made_on, size, nets, seen, chosen)
-        _say(f"{key}: {_mean(row):.3f} of the others, {row['seconds']:.0f} s")
+        say(f"{key}: {_mean(row):.3f} of the others, {row['seconds']:.0f} s")
         if not options.tune:
-            _keep(options.out, {key: row}, chosen)
+            _keep(report, {key: row}, chosen)
 
 
 def _wanted(options: argparse.Namespace) -> Iterable[tuple[str, str, int]]:
@@ -135,10 +130,10 @@ def _of_the_page(made_on: str, size: int) -> list[str]:
     return [*(name for name in OURS if name != "BSR, 20 copies"), *twice, *peers]
 
 
-def _chosen(seen: Mapping[str, Model], options: argparse.Namespace) -> Photographs:
+def _chosen(seen: Mapping[str, Model], report: Report, options: argparse.Namespace) -> Photographs:
     """The first photographs that all networks have right, of the odd or of the even numbers."""
     pictures, known, cut = photographs(), labels(), ResizeAndCrop(size=SIDE, resize=RESIZED_TO)
-    before = [] if options.tune else _read(options.out).get("photographs", [])
+    before = [] if options.tune else report.stored().get("photographs", [])
     if len(before) == options.count:
         x = torch.stack([cut(read_picture(pictures[number])) for number in before])
         return Photographs(x, torch.tensor([known[number] for number in before]), before)
@@ -243,24 +238,10 @@ def _mean(row: Mapping[str, Any]) -> float:
     return sum(others) / len(others)
 
 
-def _read(folder: Path) -> dict[str, Any]:
-    path = folder / "transfer.json"
-    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    return found
-
-
-def _keep(folder: Path, rows: dict[str, Any], chosen: Photographs) -> None:
+def _keep(report: Report, rows: dict[str, Any], chosen: Photographs) -> None:
     """Add rows to what is there by now, which another process may have written, and write the page."""
-    results = _read(folder)
-    results = {"photographs": chosen.numbers, "networks": list(NETWORKS), "rows": results.get("rows", {}) | rows}
-    folder.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(results, indent=1, allow_nan=False)
-    (folder / "transfer.json").write_text(f"{text}\n", encoding="utf-8")
-    write_page(results, folder)
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+    known = report.stored().get("rows", {})
+    report.save({"photographs": chosen.numbers, "networks": list(NETWORKS), "rows": known | rows})
 
 
 if __name__ == "__main__":

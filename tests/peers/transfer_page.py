@@ -1,7 +1,6 @@
 """The page `reports/peers/transfer.md`, generated from `transfer.json`."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -37,12 +36,12 @@ _AIMED = ("efficientnet_lite0", "mobilenet_v1-0.75")
 """Networks for which that was said."""
 
 
-def write_page(results: Record, folder: Path) -> None:
-    """Write the page."""
+def page(results: Record) -> str:
+    """The page, in Markdown."""
     rows = list(results.get("rows", {}).values())
     head = _HEAD.format(count=len(results.get("photographs", ())), networks=len(results.get("networks", ())))
     lines = [*_table(rows, results.get("networks", ())), "", *_bars(rows)]
-    (folder / "transfer.md").write_text(head + "\n".join(lines) + "\n", encoding="utf-8")
+    return head + "\n".join(lines) + "\n"
 
 
 def mean_of(row: Record) -> tuple[float, float, float]:

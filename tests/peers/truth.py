@@ -4,15 +4,14 @@ Where an image is not proved by complete splitting and some attack breaks it, it
 proved, that it is not. The networks and eps are those of `tests.peers.proofs` where nothing was open, on other images.
 """
 
-import argparse
 import json
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 from tests.peers.autoattack import in_one_call
-from tests.peers.proofs import BARS, REPORT, Bar, _target
+from tests.peers.proofs import BARS, Bar, _target
+from tests.peers.report import Report, add_shared, parser_for
 
 FIRST, LAST = 100, 300
 """The images that are used: not those that `tests.peers.proofs` counts."""
@@ -32,16 +31,15 @@ unless stated; Linf, untargeted, seed 0.
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m tests.peers.truth", description=__doc__)
+    parser = parser_for("truth", __doc__)
     parser.add_argument("--only", nargs="+", metavar="WORD", help="rows whose names contain one of these words")
     parser.add_argument("--last", type=int, default=LAST, help=f"number of the image to stop before; default: {LAST}")
     parser.add_argument("--limit", type=float, metavar="MINUTES", help="processor minutes before starting no more")
-    parser.add_argument("--again", action="store_true", help="repeat measurements that are already stored")
-    parser.add_argument("--out", type=Path, metavar="FOLDER", default=REPORT)
+    add_shared(parser, "--again", "--out")
     options = parser.parse_args()
     proofs = json.loads((options.out / "proofs.json").read_text(encoding="utf-8"))
-    path = options.out / "truth.json"
-    results: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    report = Report(options.out, "truth", page)
+    results = report.stored()
 
     def in_time() -> bool:
         return options.limit is None or time.process_time() < 60 * options.limit
@@ -53,8 +51,7 @@ def main() -> None:
         known = {} if options.again else results.get(bar.name, {})
         for done in _measured(bar, options.last, known, in_time):
             results[bar.name] = done
-            path.write_text(json.dumps(results, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-            (options.out / "truth.md").write_text(page(results), encoding="utf-8")
+            report.save(results)
 
 
 def _measured(bar: Bar, last: int, known: dict[str, Any], in_time: Callable[[], bool]) -> Iterator[dict[str, Any]]:

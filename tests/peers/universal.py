@@ -5,15 +5,11 @@ and measured on the rest. Other stored results are kept.
 """
 
 import argparse
-import json
-import os
-import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
-
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read when torch is imported
 
 import torch
 from torch import Tensor
@@ -23,6 +19,7 @@ from advbench.models.classifier import Classifier
 from advbench.pictures.files import as_perturbation, as_png
 from attacks import FoolingCounts, Perturbation, UniversalPerturbation, fooled
 from tests.peers.photographs import cut_for, photographs, shared_classifier
+from tests.peers.report import REPORTS, Report, add_shared, parser_for, say
 from tests.peers.universal_methods import (
     ART,
     FEW,
@@ -36,10 +33,10 @@ from tests.peers.universal_methods import (
     WITHOUT,
     Task,
 )
-from tests.peers.universal_page import write_page
+from tests.peers.universal_page import page
 from tests.peers.victims import Target, cifar10_training, mnist
 
-REPORT = Path(__file__).parents[2] / "reports" / "universal"
+REPORT = REPORTS / "universal"
 
 
 class Net(NamedTuple):
@@ -88,7 +85,7 @@ NETS = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m tests.peers.universal", description=__doc__)
+    parser = parser_for("universal", __doc__)
     parser.add_argument("--only", nargs="+", metavar="NET", choices=NETS, help="networks to fit to")
     parser.add_argument("--methods", nargs="+", metavar="NAME", choices=METHODS, help="default: all")
     parser.add_argument("--steps", type=int, metavar="N", default=UniversalPerturbation.steps, help="steps of each fit")
@@ -98,9 +95,9 @@ def main() -> None:
     )
     parser.add_argument("--first", action="store_true", help="only the first budget of each network")
     parser.add_argument("--transfer", action="store_true", help="only measure the transfer of stored perturbations")
-    parser.add_argument("--page", action="store_true", help="only rewrite the page, without measuring")
+    add_shared(parser, "--page")
     parser.add_argument("--threads", type=int, default=1, help="threads of torch (default: 1)")
-    parser.add_argument("--out", type=Path, metavar="FOLDER", default=REPORT)
+    add_shared(parser, "--out", out=REPORT)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     options.out.mkdir(parents=True, exist_ok=True)
@@ -119,7 +116,7 @@ def _measure(name: str, net: Net, options: argparse.Namespace) -> None:
         for method in _methods(net, eps):
             if options.methods and method not in options.methods:
                 continue
-            _say(f"{name}, eps {eps:.3g}: {method}")
+            say(f"{name}, eps {eps:.3g}: {method}")
             images = net.few if method in (ART, FEW, QUICK) else net.fit
             start = time.process_time()
             found = METHODS[method](Task(model, x[:images], eps, options.steps, options.batch))
@@ -172,21 +169,16 @@ def _kind(name: str) -> str:
 
 def _keep(folder: Path, rates: dict[str, Any], transfer: dict[str, Any] | None = None) -> None:
     """Add to what is there by now, which another process may have written, and write the page."""
-    path = folder / "results.json"
-    results = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"rates": {}, "transfer": {}}
+    report = Report(folder, "results", partial(page, folder=folder), page_name="README")
+    results = {"rates": {}, "transfer": {}} | report.stored()
     every, order = results["rates"] | rates, list(NETS)
     keys = sorted(every, key=lambda key: order.index(every[key]["net"]))
-    results = {
+    numbers = {
         "rates": {key: every[key] for key in keys},
         "transfer": results["transfer"] if transfer is None else transfer,
         "transfer_version": results.get("transfer_version", 1) if transfer is None else VERSION,
     }
-    path.write_text(json.dumps(results, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-    write_page(results, folder)
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+    report.save(numbers)
 
 
 if __name__ == "__main__":

@@ -43,8 +43,8 @@ and the share of the perturbation that views get.
 """
 
 
-def write_page(results: Record, folder: Path) -> None:
-    """Write the page and the picture of the curve."""
+def page(results: Record, folder: Path) -> str:
+    """The page; the curve is drawn into the folder that it will be in."""
     every = list(results["rates"].values())
     rates = [row for row in every if not row.get("split")]
     lines = ["| Model | Linf eps | Method | Images | Fooled | Interval, % | Most frequent class | Seconds |"]
@@ -59,8 +59,7 @@ def write_page(results: Record, folder: Path) -> None:
     kept = [net for net in nets if (folder / f"{net}.png").exists()]
     pictures = [f"![Scaled perturbation]({net}.png) *{net}*" for net in kept]
     older = _OLDER if any(map(_is_older, rates)) else ""
-    text = _HEAD + older + "\n".join([*lines, "", "## What they look like", "", *pictures]) + "\n"
-    (folder / "README.md").write_text(text, encoding="utf-8")
+    return _HEAD + older + "\n".join([*lines, "", "## What they look like", "", *pictures]) + "\n"
 
 
 def _splits(rows: Sequence[Record], nets: Sequence[str]) -> list[str]:
