@@ -30,7 +30,7 @@ def main() -> None:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.peers", description=__doc__)
     parser.add_argument(
-        "--only", nargs="+", metavar="NAME", help="prefixes of matches, or `commands`; keep other results"
+        "--only", nargs="+", metavar="NAME", help="prefixes of matches, or `commands`; other results are kept"
     )
     parser.add_argument("--victims", nargs="+", metavar="NAME", help="models to attack; default: all available")
     parser.add_argument("--quick", action="store_true", help="two rounds on eight images, into a temporary folder")

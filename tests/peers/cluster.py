@@ -1,7 +1,7 @@
 """The cost of a cluster per unit, and how far it scales: `python -m tests.peers.cluster`.
 
-Many units of 10 ms each are run by one process, by two, and by a Dask scheduler with two workers on this machine. From
-the measured sizes and times follows what a run with 1,000 workers would need.
+Many units of 10 ms each are run by one process, by two, and by a Dask scheduler with two workers on this machine. The
+measured sizes and times are extrapolated to a run with 1,000 workers.
 """
 
 import heapq
@@ -24,7 +24,7 @@ WAYS: dict[str, dict[str, Any]] = {
     "a cluster with two workers": {"cluster": "local:2"},
 }
 IMAGES, CELLS, WORKERS, CLASSES = 50_000, 80, 1_000, 1_000
-"""The imagined run: ImageNet's validation set, 20 attacks at 4 eps, 1,000 workers."""
+"""The run extrapolated to: ImageNet's validation set, 20 attacks at 4 eps, 1,000 workers."""
 
 _PAGE = """# What a cluster costs
 
@@ -85,7 +85,7 @@ def _page(found: dict[str, Any]) -> str:
 
 
 def _measured() -> dict[str, Any]:
-    """Run the units in each way, and examine what one of these runs left behind."""
+    """Run the units in each way, and measure the files that the last run wrote."""
     from advbench.api import run
     from advbench.catalog.plugins import load_plugins
     from advbench.planning import prepare
@@ -120,14 +120,14 @@ def _measured() -> dict[str, Any]:
 
 
 def _rate(folder: Path) -> float:
-    """Units a second, from the first to the last that was done: the start of Python and of workers is left out."""
+    """Units per second, from the first to the last one done, so without starting Python and the workers."""
     events = map(json.loads, (folder / "events.jsonl").read_text(encoding="utf-8").splitlines())
     times = sorted(event["time"] for event in events if event["event"] == "done")
     return (len(times) - 1) / (times[-1] - times[0])
 
 
 def _sizes(folder: Path, units: int) -> dict[str, float]:
-    """Bytes for each unit of one image."""
+    """Bytes per unit of one image."""
     shards = [path.stat().st_size for path in (folder / "shards").iterdir()]
     return {
         "event": (folder / "events.jsonl").stat().st_size / units,
@@ -136,7 +136,7 @@ def _sizes(folder: Path, units: int) -> dict[str, float]:
 
 
 def _thought_of(found: dict[str, Any]) -> dict[str, Any]:
-    """Sizes and times of the run with many workers."""
+    """Extrapolate sizes and times to the run with many workers."""
     import numpy as np
 
     from advbench.execution.unit_results import Job

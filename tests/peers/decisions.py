@@ -18,7 +18,7 @@ IMAGES = 16
 SECONDS = 20
 """Time limit of each proof, seconds."""
 
-_HEAD = """# By decisions alone
+_HEAD = """# With decisions alone
 
 Made by `python -m tests.peers.decisions`; the numbers are in `decisions.json`.
 

@@ -1,7 +1,7 @@
 """Speed and verdicts of the attacks on a CUDA GPU, in at most eight minutes: `python -m tests.peers.gpu`.
 
-Each part runs in a separate process with a time limit, and its results are saved row by row: a part that
-takes too long or dies loses only the rest of its own rows. On a machine without a GPU the command says so and exits
+Each part runs in a separate process with a time limit, and its results are saved row by row: a part that takes too
+long or dies only loses the rest of its own rows. On a machine without a GPU the command says so and exits
 with code 2; `--device cpu` tries the script itself on tiny inputs.
 """
 
@@ -69,7 +69,7 @@ def main() -> None:
 def _options() -> argparse.Namespace:
     parser = parser_for("gpu", __doc__)
     names = [part.name for part in PARTS]
-    parser.add_argument("--device", choices=["cuda", "cpu"], default="cuda", help="cpu: try the script, tiny inputs")
+    parser.add_argument("--device", choices=["cuda", "cpu"], default="cuda", help="cpu: try the script on tiny inputs")
     parser.add_argument("--only", nargs="+", choices=names, metavar="PART", help=f"some of: {', '.join(names)}")
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="default: reports/gpu; with cpu: a temporary one")
     add_shared(parser, "--page")
@@ -110,10 +110,10 @@ def measure(device: str, out: Path, *, only: list[str] | None = None) -> Path:
 
 
 def run_part(name: str, device: str, seconds: float) -> dict[str, Any]:
-    """Run one part in a separate process, which is killed with all that it started when its time is up.
+    """Run one part in a separate process, which is killed with its children when its time is up.
 
     Returns:
-        Its rows, the seconds that it took, and how it ended: "done", "out of time" or its last line of output.
+        Rows, seconds taken, and how it ended: "done", "out of time" or its last line of output.
     """
     if seconds <= 0:
         return {"rows": [], "seconds": 0.0, "ended": "out of time"}
@@ -134,7 +134,7 @@ def run_part(name: str, device: str, seconds: float) -> dict[str, Any]:
 
 
 def _kill(process: "subprocess.Popen[bytes]") -> None:
-    """End a process and those that it started, which share its process group."""
+    """End a process and its children, which share its process group."""
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
@@ -157,7 +157,7 @@ def _read(path: Path) -> list[dict[str, Any]]:
 
 
 def _work(name: str, device: str, into: Path) -> None:
-    """Measure a part in this process, and save every row at once."""
+    """Measure a part in this process, and save each row as soon as it is measured."""
     from tests.peers import gpu_parts
 
     with into.open("w", encoding="utf-8") as file:

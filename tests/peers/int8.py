@@ -51,8 +51,8 @@ _ROW = (
 def main() -> None:
     parser = parser_for("int8", __doc__)
     parser.add_argument("--images", type=int, metavar="N", default=100)
-    parser.add_argument("--steps", type=int, metavar="N", default=40, help="of PGD; default: 40")
-    parser.add_argument("--queries", type=int, metavar="N", default=5000, help="of Square; default: 5000")
+    parser.add_argument("--steps", type=int, metavar="N", default=40, help="steps of PGD; default: 40")
+    parser.add_argument("--queries", type=int, metavar="N", default=5000, help="queries of Square; default: 5000")
     parser.add_argument("--eps", type=int, nargs="+", metavar="N", default=EPS, help="in 255ths; default: 1 2 4")
     add_shared(parser, "--out")
     options = parser.parse_args()

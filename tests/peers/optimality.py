@@ -1,4 +1,4 @@
-"""How close attacks come to the smallest perturbation that anybody finds: `python -m tests.peers.optimality --help`."""
+"""How close attacks come to the smallest perturbation that is known: `python -m tests.peers.optimality --help`."""
 
 import argparse
 import time
@@ -24,7 +24,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--only", nargs="+", metavar="NAME", help="attacks whose names contain one of these words")
     parser.add_argument("--norms", nargs="+", choices=("l0", "l1", "l2", "linf"), default=("linf", "l2", "l1", "l0"))
     parser.add_argument("--victims", nargs="+", metavar="NAME", help="models to attack; default: all available")
-    parser.add_argument("--images", type=int, help="first images of each model; stored results are kept")
+    parser.add_argument("--images", type=int, help="number of images of each model; stored results are kept")
     add_shared(parser, "--again", "--page")
     parser.add_argument("--out", type=Path, default=PEERS, metavar="FOLDER", help="default: reports/peers")
     return parser.parse_args()
@@ -57,7 +57,7 @@ def _run(results: dict[str, Any], report: Report, options: argparse.Namespace) -
 
 
 def _measured(call: Any, target: Any, norm: str) -> dict[str, Any]:
-    """Size for each image (null where it is not fooled), passes an image, seconds of the processor."""
+    """Size for each image (None where it is not fooled), passes per image, and processor seconds."""
     import torch
 
     from advbench.evaluation.judge import judge
@@ -83,7 +83,7 @@ def _measured(call: Any, target: Any, norm: str) -> dict[str, Any]:
 
 
 def _joined(before: dict[str, Any], run: dict[str, Any]) -> dict[str, Any]:
-    """One run of the images measured before and of those that come after them."""
+    """Merge the run of the images measured before with that of the images after them."""
     if not before or "failed" in run:
         return run
     old, new = len(before["sizes"]), len(run["sizes"])

@@ -113,7 +113,7 @@ def _measured(options: argparse.Namespace, results: dict[str, Any]) -> Iterator[
 
 
 def photographs(count: int) -> list[Path]:
-    """The tiger, and others at even steps through the classes."""
+    """The tiger, and photographs spread evenly over the classes."""
     from tests.peers.photographs import photographs as all_photographs
     from tests.peers.victims import SHARED
 
@@ -186,7 +186,7 @@ def _attacked(model: Any, setting: Setting, path: Path, folder: Path) -> Any:
 
 
 def _by_plain_rounding(model: Any, network: Network, setting: Setting, path: Path, before: list[int]) -> bool:
-    """Whether the attack through torch's resize still holds after mere rounding and saving."""
+    """Whether an attack through torch's resize, without the later stages, survives rounding and saving."""
     import torch
 
     from advbench.config.pictures.photograph import parse_saved_as

@@ -51,10 +51,12 @@ If two threats rank the same models differently, choosing a model by one of them
 def main() -> None:
     parser = parser_for("rankings", __doc__)
     parser.add_argument("--only", nargs="+", choices=ZOOS, help="default: all")
-    parser.add_argument("--runs", type=Path, default=Path("reports/rankings"), metavar="FOLDER", help="for the runs")
+    parser.add_argument(
+        "--runs", type=Path, default=Path("reports/rankings"), metavar="FOLDER", help="folder of the runs"
+    )
     parser.add_argument("--workers", type=int, default=2, metavar="N")
     parser.add_argument("--page", action="store_true", help="only rewrite the page from finished runs")
-    parser.add_argument("--out", type=Path, default=PEERS, metavar="FOLDER", help="for the page")
+    parser.add_argument("--out", type=Path, default=PEERS, metavar="FOLDER", help="folder of the page")
     options = parser.parse_args()
     report = Report(options.out, "rankings", _page)
     found = {"zoos": {}} | report.stored()

@@ -30,7 +30,7 @@ _PAGE = """# Runs on many photographs
 Made by `python -m tests.peers.scale{flags}`; the numbers are in `scale.json`.
 
 `advbench run`, from start to end: FGSM and random noise on a cheap network. The images, 224 x 224 pixels, are
-generated anew each time they are read, as if decoded from a file. Peak memory is that of the largest process. Measured
+generated again each time they are read, as if decoded from a file. Peak memory is that of the largest process. Measured
 on {processor}.
 
 | images | workers | units | rows | seconds | processor time, s | processor time per image, ms | peak memory, MB |
@@ -155,8 +155,8 @@ def made_records(same: dict[str, Any], ids: Sequence[str], chance: Any) -> list[
     """Records of images that were never attacked, with random sizes.
 
     Args:
-        same: Columns that all of them share.
-        ids: Ids of the images (N).
+        same: Columns that all records share.
+        ids: Ids of the images (N,).
         chance: NumPy random generator.
     """
     from advbench.records.record import OK, Record

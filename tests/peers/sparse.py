@@ -15,15 +15,15 @@ from typing import Any
 from tests.peers.report import Report, add_shared, parser_for
 
 CASES = {"cifar10-cnn-a-adv": (7, 100), "mnist-cnn-a-adv": (5, 100), "cifar10-resnet20": (3, 100)}
-"""Network -> number of values that may change, so that about half of the images survive, and number of images."""
+"""Network -> number of values that may change, such that about half of the images survive, and number of images."""
 PASSES = 1000
-"""Forward and backward passes on an image that is not fooled."""
+"""Forward plus backward passes on an image that is not fooled."""
 NAMES = ("standard", "standard-capped", "spgd", "spgd-projected", "sparse_rs")
 """Attacks of this project."""
 ORIGINALS = ("original-spgd", "original-spgd-projected", "original-sparse-rs")
 """The authors' own implementations."""
 
-_HEAD = """# Within a budget in L0
+_HEAD = """# Attacks within an L0 budget
 
 Made by `python -m tests.peers.sparse --authors FOLDER`; the numbers are in `sparse.json`.
 
@@ -32,7 +32,7 @@ Each attack gets those of the first test images that the network classifies corr
 fresh forward pass of the model still classifies correctly; candidates that exceed k or leave [0, 1] do not count as
 fooled. **Passes**, forward and backward, are averaged over the images; on an image that is not fooled, every attack but
 `standard` stops at {passes:,}, `standard-capped` by means of `attacks.capped`. **Seconds** are processor time on a
-machine with other work, and rows were measured on different days: they are rough.
+machine with other work, and rows were measured on different days, so they are only rough.
 
 The originals are the authors' own code with their defaults. They count pixels, so every image is passed to them with a
 single channel, and their pixels are our values. The settings of `standard` were chosen on test images 100 to 163 of the
@@ -44,11 +44,11 @@ first two networks. Slow networks get fewer images (`--images`).
 
 
 class Counted:
-    """A model that counts passes, and reshapes images to the shape that it knows.
+    """A model that counts passes, and gives images the shape that the network expects.
 
     Args:
-        model: The network.
-        shape: Shape of its images.
+        model: Network that is called.
+        shape: Shape of its images, without N.
     """
 
     training = False

@@ -37,8 +37,8 @@ CASES = (
     ("cifar10-resnet2b-adv2", "l1", 2.0, 100),
     ("mnist-cnn-a-adv", "l1", 5.0, IMAGES),
 )
-"""Model, norm, eps and how many images. Linf, and L2 once: what the model was trained for where it was trained for any,
-the most expensive last. Then other norms."""
+"""Model, norm, eps and number of images. First Linf, and L2 once: the threat that a model was trained for, if any, the
+most expensive last. Then other norms."""
 
 LARGER = (
     ("efficientnet_lite0", "linf", 0.15 / 255, 48),
@@ -46,12 +46,12 @@ LARGER = (
     ("imagenet-mobilenet_v1-0.5-160-first-100", "linf", 0.1 / 255, 24),
     ("imagenet-squeezenet1_0-deepcompression", "linf", 0.1 / 255, 48),
 )
-"""The same for photographs, right ones alone, and a thousand classes, or the first hundred of those classes that there
-are photographs of."""
+"""The same for photographs, only those classified correctly, and a thousand classes or the first hundred of those that
+the photographs show."""
 HUNDRED = "-first-100"
 SIDES = {"imagenet-mobilenet_v1-0.5-160": (160, 183), "imagenet-squeezenet1_0-deepcompression": (224, 256)}
-"""Network of the folder `shared` -> pixels of the square it takes, and of the picture's shorter side before. Others are
-loaded by name."""
+"""Network of the folder `shared` -> side of its images, and shorter side of a picture before it is cropped, pixels.
+Others are loaded by name."""
 _FORM = """
 ## With the faster form of the network
 
@@ -127,7 +127,7 @@ def _target(model: str, images: int) -> Any:
 
 
 def _photographs(model: str, images: int) -> Any:
-    """A network of ImageNet, or some of its classes, with the first photographs that it has right, of twice as many."""
+    """An ImageNet network, or some of its classes, with the first photographs, of twice as many, that it gets right."""
     import torch
 
     from advbench.models import load_model
@@ -147,7 +147,7 @@ def _photographs(model: str, images: int) -> Any:
 
 
 def _faster(target: Any) -> Any:
-    """The model with its fastest form beside."""
+    """The model in its fastest form for gradients."""
     import torch
 
     from attacks import fast
@@ -157,7 +157,7 @@ def _faster(target: Any) -> Any:
 
 
 def _measure(target: Any, norm: str, eps: float, call: Callable[..., Any]) -> dict[str, Any]:
-    """The images that an attack leaves, the seconds that it takes, and its passes for each image."""
+    """The images that an attack leaves, its seconds, and its passes for each image."""
     import torch
 
     from advbench.evaluation.judge import judge
@@ -237,7 +237,7 @@ def _form_row(name: str, entry: dict[str, Any]) -> str:
 
 
 def _ratio(entry: dict[str, Any], name: str) -> float:
-    """How many times as long AutoAttack takes."""
+    """AutoAttack's seconds as a multiple of ours."""
     ratio: float = entry["autoattack"]["seconds"] / entry[name]["seconds"]
     return ratio
 

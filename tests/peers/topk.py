@@ -1,4 +1,4 @@
-"""Top-k exclusion compared with everything that can be adapted to it: `python -m tests.peers.topk`.
+"""`topk` compared with everything that can be adapted to top-k exclusion: `python -m tests.peers.topk`.
 
 Each attack gets the same images and the same number of gradients. Stored measurements are kept unless `--again`
 repeats them. The networks are in the folder `shared` next to the repository.
@@ -45,8 +45,8 @@ from tests.peers.topk_page import page
 from tests.peers.victims import cifar10
 
 REPORT = REPORTS / "topk"
-_ROUNDS = 10  # of a bisection
-_SEEDS = 5  # of random orders
+_ROUNDS = 10  # rounds of a bisection
+_SEEDS = 5  # random orders per image
 _LIMIT = "TopK, every set"
 
 
@@ -56,13 +56,13 @@ class Net(NamedTuple):
     load: Callable[[int], tuple[Classifier, Tensor]]
     """Number of images -> the model and images that it classifies with some confidence."""
     k: int
-    """In the table."""
+    """Value of k in the table."""
     ks: tuple[int, ...]
-    """In the curve."""
+    """Values of k in the curve."""
     gradients: tuple[int, ...]
-    """For each image."""
+    """Numbers of gradients for each image."""
     images: int
-    """How many, unless asked otherwise."""
+    """Default number of images."""
     limit: int = 0
     """Gradients for all sets of rising classes together; 0 where there are too many sets."""
 
@@ -113,7 +113,7 @@ def _ordered(loss: str) -> Callable[..., Tensor]:
 
 
 def _every_set(model: Counted, x: Tensor, goal: TopKExclusion, norm: Norm, gradients: int) -> Tensor:
-    """What is nearest after all sets of classes that can rise were followed; the gradients are divided among them."""
+    """The nearest result over all sets of classes that can rise; the gradients are divided among the sets."""
     old, k = goal.classes, goal.classes.shape[1]
     others = outside(forward(model, x, goal), old).topk(model.num_classes - k, dim=1).indices
     sets = list(itertools.combinations(range(others.shape[1]), k))
@@ -196,7 +196,7 @@ _Job = tuple[str, Callable[..., dict[str, Any]]]
 
 
 def _jobs(net: Net, options: argparse.Namespace) -> Iterator[_Job]:
-    """Everything that a network is asked."""
+    """The measurements of a network."""
     for gradients in options.gradients or net.gradients:
         for name in options.attacks:
             yield from (_job(name, norm, net.k, gradients) for norm in ATTACKS[name][0])
@@ -225,7 +225,7 @@ def _exclusion(
 
 
 def _orders(model: Classifier, x: Tensor, *, call: Callable[..., Tensor], gradients: int) -> dict[str, Any]:
-    """Random classes outside the first k, in a random order, for each of some seeds."""
+    """Random classes outside the top k, in random order, for several seeds."""
     k = min(5, model.num_classes // 2)
     with torch.no_grad():
         old = TopKExclusion.from_logits(model(x), k)
@@ -237,11 +237,11 @@ def _orders(model: Classifier, x: Tensor, *, call: Callable[..., Tensor], gradie
 def _measured(
     model: Classifier, x: Tensor, goal: Goal, norm: Norm, call: Callable[..., Tensor], gradients: int
 ) -> dict[str, Any]:
-    """Sizes image by image, None where the goal is not met, and what was spent."""
+    """Sizes image by image, None where the goal is not met, and the cost."""
     counted, start = Counted(model), time.process_time()
     try:
         x_adv = call(counted, x, goal, norm, gradients)
-    except AttackError as error:  # on some of the images
+    except AttackError as error:  # it failed on some of the images
         x_adv = error.x_adv
     seconds = time.process_time() - start
     with torch.no_grad():

@@ -1,9 +1,9 @@
-"""Transfer: how often examples of one network fool others, next to torchattack: `python -m tests.peers.transfer`.
+"""How often attacks made on one network fool others, compared with torchattack's: `python -m tests.peers.transfer`.
 
-Photographs and networks are in the folder `shared` next to the repository. All networks are shown the same crops of
-224 x 224 pixels, each resized to its own input, and only photographs count that all of them have right. Those with odd
-numbers are reported, those with even ones are for choosing parameters: `--tune`. Stored measurements are kept unless
-`--again` repeats them.
+Photographs and networks are in the folder `shared` next to the repository. Every network gets the same crops of 224 x
+224 pixels, resized to its own input, and only photographs that all of them classify correctly count. Those with odd
+numbers are reported; those with even numbers are for choosing parameters (`--tune`). Stored measurements are kept
+unless `--again` repeats them.
 """
 
 import argparse
@@ -29,9 +29,9 @@ from tests.peers.transfer_page import page
 SIDE, RESIZED_TO = 224, 256
 """Side of the crops, and of the photographs before they are cropped, pixels."""
 COUNT = 40
-"""Photographs that are attacked."""
+"""Number of photographs that are attacked."""
 BATCH = 8
-"""Photographs attacked together: the number at which networks of this size take least time for each."""
+"""Photographs in a batch: the number at which networks of this size take the least time per photograph."""
 
 NETWORKS: dict[str, Callable[[], Classifier]] = {
     "efficientnet_lite0": lambda: load_model("efficientnet_lite0"),
@@ -47,7 +47,7 @@ MADE_ON = {
     "mobilenet_v1-0.5": ("mobilenet_v1-0.5",),
     "both": ("efficientnet_lite0", "mobilenet_v1-0.75"),
 }
-"""What perturbations are made on -> the networks in it."""
+"""Name of what attacks are made on -> the networks in it."""
 SIZES = (8, 16)
 """Budgets in Linf, 1/255."""
 
@@ -64,16 +64,16 @@ OURS: dict[str, BudgetAttack] = {
 THEIRS = {"MI": "MIFGSM", "DI": "DIFGSM", "TI": "TIFGSM", "VMI": "VMIFGSM", "BSR": "BSR"}
 """Attack -> its name in torchattack."""
 PEER = "torchattack "
-"""Prefix of an attack of torchattack, with that library's defaults."""
+"""Prefix of the attacks of torchattack, which are run with that library's defaults."""
 
 
 class Photographs(NamedTuple):
-    """Photographs that all networks have right."""
+    """Photographs that all networks classify correctly."""
 
     x: Tensor
     """Crops (N, 3, 224, 224)."""
     y: Tensor
-    """Labels (N,)."""
+    """Labels of the photographs (N,)."""
     numbers: list[int]
     """Numbers of the photographs in their list (N,)."""
 
@@ -81,13 +81,13 @@ class Photographs(NamedTuple):
 def main() -> None:
     parser = parser_for("transfer", __doc__)
     parser.add_argument("--made-on", nargs="+", choices=MADE_ON, default=list(MADE_ON))
-    parser.add_argument("--attacks", nargs="+", metavar="NAME", help="default: those of the page")
-    parser.add_argument("--sizes", nargs="+", type=int, metavar="N", default=list(SIZES), help="Linf, 1/255")
+    parser.add_argument("--attacks", nargs="+", metavar="NAME", help="default: those on the page")
+    parser.add_argument("--sizes", nargs="+", type=int, metavar="N", default=list(SIZES), help="budgets in Linf, 1/255")
     add_shared(parser, "--again")
     parser.add_argument(
-        "--tune", nargs="+", metavar="CALL", help="such as 'DIFGSM(smallest=0.7)', on other photographs"
+        "--tune", nargs="+", metavar="CALL", help="attacks to try on other photographs, such as 'DIFGSM(smallest=0.7)'"
     )
-    parser.add_argument("--count", type=int, default=COUNT, help=f"photographs (default: {COUNT})")
+    parser.add_argument("--count", type=int, default=COUNT, help=f"number of photographs (default: {COUNT})")
     add_shared(parser, "--page")
     parser.add_argument("--threads", type=int, default=1, help="threads of torch (default: 1)")
     add_shared(parser, "--out")
@@ -109,7 +109,7 @@ def main() -> None:
         if key in results.get("rows", {}) and not options.again:
             continue
         row = _measured(attack, made_on, size, nets, seen, chosen)
-        say(f"{key}: {_mean(row):.3f} of the others, {row['seconds']:.0f} s")
+        say(f"{key}: mean success on the others {_mean(row):.3f}, {row['seconds']:.0f} s")
         if not options.tune:
             _keep(report, {key: row}, chosen)
 
@@ -131,7 +131,7 @@ def _of_the_page(made_on: str, size: int) -> list[str]:
 
 
 def _chosen(seen: Mapping[str, Model], report: Report, options: argparse.Namespace) -> Photographs:
-    """The first photographs that all networks have right, of the odd or of the even numbers."""
+    """The first photographs with odd numbers, or for tuning with even ones, that all networks classify correctly."""
     pictures, known, cut = photographs(), labels(), ResizeAndCrop(size=SIDE, resize=RESIZED_TO)
     before = [] if options.tune else report.stored().get("photographs", [])
     if len(before) == options.count:
@@ -164,7 +164,7 @@ def _measured(
     seen: Mapping[str, Model],
     chosen: Photographs,
 ) -> dict[str, Any]:
-    """Which photographs an attack fools each network on, and what it costs."""
+    """On which photographs an attack fools each network, and its cost."""
     eps, members = size / 255, MADE_ON[made_on]
     x_adv, cost = (_theirs if attack.startswith(PEER) else _ours)(attack, members, eps, nets, seen, chosen)
     within = bool((x_adv - chosen.x).abs().amax() <= eps + 1e-6 and x_adv.amin() >= 0 and x_adv.amax() <= 1)
@@ -218,7 +218,7 @@ def _theirs(
     import torchattack
 
     class Shown(torch.nn.Module):
-        """A network as torchattack takes it."""
+        """The network as a module, which torchattack requires."""
 
         def forward(self, x: Tensor) -> Tensor:
             return seen[members[0]](x)
@@ -239,7 +239,7 @@ def _mean(row: Mapping[str, Any]) -> float:
 
 
 def _keep(report: Report, rows: dict[str, Any], chosen: Photographs) -> None:
-    """Add rows to what is there by now, which another process may have written, and write the page."""
+    """Add rows to those stored by now, also by other processes, and write the page."""
     known = report.stored().get("rows", {})
     report.save({"photographs": chosen.numbers, "networks": list(NETWORKS), "rows": known | rows})
 

@@ -28,7 +28,7 @@ from tests.peers.victims import Target, cifar10_training, mnist
 MARGIN = {"_likelihood": margin}
 """Replacement of the clipped likelihood by the margin."""
 SHORT = {"CERTAIN": 2.5}
-"""Clips the likelihood at fewer nats."""
+"""Clipping of the likelihood at fewer nats."""
 FROM_THE_START = universal._NOTHING._replace(weakness=1.0)
 
 
@@ -137,7 +137,7 @@ def _measured(fit: Fit) -> Iterator[dict[str, Any]]:
 
 
 def _counts(model: Classifier, x: Tensor, found: Perturbation) -> dict[str, int]:
-    """How many images are fooled, and what happens to the class that most end in."""
+    """How many images are fooled, and what happens to those of the class that most images end in."""
     before, after = _labels(model, x), _labels(model, found.apply(x))
     favourite = int(after.bincount().argmax())
     were = before == favourite

@@ -1,6 +1,6 @@
-"""Speed-up from more processes: `python -m tests.peers.workers` runs a suite with one process, with several, and with a
-Dask cluster on this machine (`--cluster local:2`), in turn.
+"""Speed-up from more processes: `python -m tests.peers.workers`.
 
+A suite is run with one process, with several, and with a Dask cluster on this machine (`--cluster local:2`), in turn.
 Every run is a separate command, as a user would type it: starting Python, planning and starting the workers count. The
 rows of all runs are compared; they must be the same to the last bit.
 """
