@@ -1,8 +1,8 @@
 """Speed and verdicts of the attacks on a CUDA GPU, in at most eight minutes: `python -m tests.peers.gpu`.
 
 Each part runs in a separate process with a time limit, and its results are saved row by row: a part that takes too
-long or dies only loses the rest of its own rows. On a machine without a GPU the command says so and exits
-with code 2; `--device cpu` tries the script itself on tiny inputs.
+long or dies only loses the rest of its own rows. On a machine without a GPU the command says so and exits with code 2;
+`--device cpu` tries the script itself on tiny inputs.
 """
 
 import argparse
@@ -93,7 +93,7 @@ def measure(device: str, out: Path, *, only: list[str] | None = None) -> Path:
         only: Names of parts; None: all of them.
 
     Returns:
-        The page.
+        Path of the page.
     """
     start = time.monotonic()
     results: dict[str, Any] = {"device": device, "parts": {}}

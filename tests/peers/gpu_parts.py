@@ -277,7 +277,7 @@ def workers(device: str) -> Iterator[Row]:
 
 
 def _whole_run(folder: Path, device: str, number: int) -> Row:
-    """Total seconds, seconds in units, and a digest of the verdicts."""
+    """Total seconds, seconds in units, and the numbers of units, rows and verdicts."""
     out = folder / f"run {number}"
     options = ["--allow-code", "--device", device, "--workers", str(number), "--quiet", "--out", str(out)]
     start = time.perf_counter()

@@ -47,7 +47,11 @@ def main() -> None:
     options = parser.parse_args()
     found = measure(options.suite, options.images, say)
     found["flags"] = f" --images {options.images}" if options.images else ""
-    Report(options.out, "overhead", lambda found: _PAGE.format(**found)).save(found)
+    Report(options.out, "overhead", _page).save(found)
+
+
+def _page(found: dict[str, Any]) -> str:
+    return _PAGE.format(**found)
 
 
 class Clock:

@@ -1,7 +1,8 @@
 """How models rank from threat to threat, by the suite `profile`: `python -m tests.peers.rankings`.
 
-The networks are those of the zoo that ship with the package, on the digits and thumbnails that ship with it. The runs
-are kept in a folder, so an interrupted run can be resumed.
+The networks are the digit classifiers of the zoo, on digits that ship with the package, and EfficientNets, on
+photographs in the folder `shared` next to the repository. The runs are kept in a folder, so an interrupted run can be
+resumed.
 """
 
 from pathlib import Path

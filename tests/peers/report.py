@@ -51,7 +51,7 @@ class Report:
     page_name: str = ""
     """Name of the page, without its ending; default: that of the JSON file."""
     indent: int | None = 1
-    """Spaces per level in the JSON file; None: everything in one line."""
+    """Spaces per level in the JSON file; None: everything on one line."""
 
     def stored(self) -> dict[str, Any]:
         """Numbers of earlier calls; empty if there are none."""
