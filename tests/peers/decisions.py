@@ -7,7 +7,7 @@ command can be interrupted; `--again` repeats them.
 import time
 from typing import Any
 
-from tests.peers.machine import processor
+from tests.peers.machine import processor, processors
 from tests.peers.report import Report, add_shared, parser_for, say
 
 NETWORKS = ("cifar10-cnn-a-adv", "cifar10-resnet20", "mnist-mlp-clean", "mnist-conv-small-clean")
@@ -52,7 +52,9 @@ def main() -> None:
             name = f"{network}, {queries}"
             if name in results and not options.again:
                 continue
-            results[name] = {"network": network, "queries": queries} | _measure(network, queries)
+            results[name] = {"network": network, "queries": queries, "processor": processor()} | _measure(
+                network, queries
+            )
             say(_line(results[name]))
             report.save(results)
     report.write_page(results)
@@ -99,7 +101,7 @@ def _proved(model: Any, x: Any, goal: Any, eps: float) -> int:
 
 
 def _page(results: dict[str, Any]) -> str:
-    return _HEAD.format(images=IMAGES, processor=processor()) + "".join(map(_line, results.values()))
+    return _HEAD.format(images=IMAGES, processor=processors(results.values())) + "".join(map(_line, results.values()))
 
 
 def _line(row: dict[str, Any]) -> str:

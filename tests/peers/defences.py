@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from tests.peers.machine import processor
+from tests.peers.machine import processor, processors
 from tests.peers.report import Report, add_shared, parser_for, say
 
 IMAGES = 100
@@ -85,7 +85,7 @@ def main() -> None:
         entry = results.setdefault(name, {})
         if key in entry and not options.again:
             continue
-        entry[key] = measure()
+        entry[key] = measure() | {"processor": processor()}
         say(name, key, {k: v for k, v in entry[key].items() if k != "robust"})
         report.save(results)
     report.write_page(results)
@@ -229,7 +229,8 @@ def _by_autoattack(load: Callable[[], Any], eps: float) -> dict[str, Any]:
 
 
 def _page(results: dict[str, Any]) -> str:
-    page = _HEAD.format(images=IMAGES, passes=PASSES, processor=processor())
+    measured = (part for entry in results.values() for part in entry.values())
+    page = _HEAD.format(images=IMAGES, passes=PASSES, processor=processors(measured))
     for network, eps in NETWORKS:
         rows = {name.removeprefix(f"{network} "): entry for name, entry in results.items() if name.startswith(network)}
         twin = rows.pop(UNDEFENDED, {}).get("adaptive")

@@ -4,7 +4,7 @@ import time
 from functools import partial
 from typing import Any
 
-from tests.peers.machine import processor
+from tests.peers.machine import processor, processors
 from tests.peers.report import Report, add_shared, parser_for, say
 from tests.peers.standard import CASES
 
@@ -66,13 +66,13 @@ def main() -> None:
     add_shared(parser, "--out")
     options = parser.parse_args()
     report = Report(options.out, "fast", _page)
-    results = {"races": {}, "strength": {}, "smallest": {}} | report.stored() | {"processor": processor()}
+    results = {"races": {}, "strength": {}, "smallest": {}} | report.stored()
     race = partial(_race, usual=not options.whole)
     jobs = [("races", name, options.images or RACES[name], race) for name in options.races]
     jobs += [("strength", name, options.strength, _strength) for name in options.nets]
     jobs += [("smallest", name, SMALLEST[name], _smallest) for name in options.smallest]
     for part, name, images, measure in jobs:
-        results[part][name] = measure(name, images, options.rounds)
+        results[part][name] = measure(name, images, options.rounds) | {"processor": processor()}
         say(f"{name}: {results[part][name]}")
         report.save(results)
     report.save(results)
@@ -224,7 +224,7 @@ def _page(results: dict[str, Any]) -> str:
             begins = f"| {name} | {race['images']} | {race['rounds']} | {float(eps):.2g} | {race['form']}"
             lines.append(f"{begins} | {taken} | {ratio:.2f} | {unbroken} |")
     head = _HEAD.format(
-        processor=results["processor"],
+        processor=processors(row for part in results.values() for row in part.values()),
         libraries=" | ".join(libraries),
         rule="--:|" * 5,
         tiny=TINY,

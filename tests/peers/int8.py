@@ -21,7 +21,7 @@ from advbench.models import load_model
 from advbench.models.classifier import Classifier
 from advbench.models.twins import paired
 from attacks import PGD, Square, Untargeted
-from tests.peers.machine import processor
+from tests.peers.machine import processor, processors
 from tests.peers.report import Report, add_shared, parser_for, say
 from tests.peers.victims import cifar10
 
@@ -81,6 +81,7 @@ def measure(way: str, make: Callable[[nn.Module, Tensor], Classifier], options: 
     found = []
     for eps in options.eps:
         row = {"way": way, "same": float((own == theirs).float().mean()), "eps": eps, "images": len(x)}
+        row["processor"] = processor()
         for name, attack in (("pgd", PGD(steps=options.steps)), ("square", Square(steps=options.queries))):
             seen = evaluate_quickly(model, attack, x, clean, goal, eps=eps / 255, seed=0)
             passes = seen.forwards + seen.backwards
@@ -153,7 +154,7 @@ def _page(rows: list[dict[str, Any]], options: Any) -> str:
     flags = "".join(f" --{name} {value}" for name, value in given.items() if value != usual[name])
     flags += "" if tuple(options.eps) == EPS else f" --eps {' '.join(map(str, options.eps))}"
     lines = "\n".join(_ROW.format(**row) for row in rows)
-    return _PAGE.format(flags=flags, rows=lines, processor=processor(), **given)
+    return _PAGE.format(flags=flags, rows=lines, processor=processors(rows), **given)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tests.peers.machine import processor
+from tests.peers.machine import processor, processors
 from tests.peers.report import Report, add_shared, parser_for
 
 COUNT = 12
@@ -107,7 +107,7 @@ def _measured(options: argparse.Namespace, results: dict[str, Any]) -> Iterator[
                 if photograph.name in rows:
                     continue
                 model = model or network.load()
-                rows[photograph.name] = row = measure(model, network, setting, photograph)
+                rows[photograph.name] = row = measure(model, network, setting, photograph) | {"processor": processor()}
                 print(f"{key} {photograph.name}: {row}", flush=True)
                 yield key, rows
 
@@ -215,7 +215,8 @@ def page(results: dict[str, Any]) -> str:
     """The page with the results."""
     from statistics import median
 
-    text = _HEAD.format(processor=processor())
+    measured = (row for rows in results.values() for row in rows.values())
+    text = _HEAD.format(processor=processors(measured))
     for name in NETWORKS:
         for setting in SETTINGS:
             rows = list(results.get(f"{name} {setting.saved} {setting.levels}", {}).values())

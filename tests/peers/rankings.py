@@ -15,7 +15,7 @@ from advbench.config.models.model import ModelSpec
 from advbench.config.suite import Suite
 from advbench.config.suite_files import load_suite, on_other_data, on_other_models
 from advbench.report.profile.rankings import ORDER_CAPTION, TAU_CAPTION, Grid, ranking_pages
-from tests.peers.machine import processor
+from tests.peers.machine import processor, processors
 from tests.peers.report import PEERS, Report, parser_for
 from tests.peers.victims import SHARED
 
@@ -66,8 +66,14 @@ def main() -> None:
         run = load_run(folder) if options.page else run_suite(_suite(ZOOS[name]), out=folder, workers=options.workers)
         (ranking,), (page,) = run.analysis.rankings, ranking_pages(run.analysis.rankings)
         grids = {"order": page.order._asdict(), "tau": page.tau._asdict()}
-        found["zoos"][name] = {"images": ZOOS[name].images, "title": page.title, **ranking.as_dict(), "grids": grids}
-        found["processor"] = processor()
+        earlier = found["zoos"].get(name) if options.page else None
+        found["zoos"][name] = {
+            "images": ZOOS[name].images,
+            "title": page.title,
+            **ranking.as_dict(),
+            "grids": grids,
+            "processor": earlier["processor"] if earlier else processor(),
+        }
         report.save(found)
 
 
@@ -77,7 +83,7 @@ def _suite(zoo: Zoo) -> Suite:
 
 
 def _page(found: dict[str, Any]) -> str:
-    lines = [_HEAD.format(processor=found["processor"])]
+    lines = [_HEAD.format(processor=processors(found["zoos"].values()))]
     for zoo in found["zoos"].values():
         lines += [f"## {zoo['title']}", "", f"{zoo['images']} images.", ""]
         for caption, name in ((ORDER_CAPTION, "order"), (TAU_CAPTION, "tau")):

@@ -60,7 +60,7 @@ def main() -> None:
     found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     if options.again:
         found = {}
-    found = {"command": [], "photographs": {}, **found, "processor": processor()}
+    found = {"processor": processor(), "command": [], "photographs": {}, **found}
     for _ in () if options.page else _measured(options, found):
         path.write_text(json.dumps(found, indent=1, allow_nan=False) + "\n", encoding="utf-8")
     if found["command"] and found["photographs"]:

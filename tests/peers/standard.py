@@ -6,11 +6,12 @@ results are kept, and only `--again` repeats them.
 
 import time
 from collections.abc import Callable
+from importlib.metadata import version
 from statistics import fmean, median
 from typing import Any
 
 from tests.peers.autoattack import InParts
-from tests.peers.machine import processor
+from tests.peers.machine import processor, processors
 from tests.peers.report import Report, add_shared, parser_for, say
 
 IMAGES = 200
@@ -104,10 +105,11 @@ def main() -> None:
         if not options.reference:
             runs.append(_measure(target, norm, eps, _standard))
         if options.again or "autoattack" not in entry:
+            entry["processor"] = processor()
             parts = InParts(options.out / f"{name}.pt" if options.parts else None)
             entry["autoattack"] = _measure(target, norm, eps, parts)
             entry["autoattack"]["seconds"] += parts.earlier
-            entry["autoattack"]["earlier"] = parts.earlier
+            entry["autoattack"] |= {"earlier": parts.earlier, "version": version("pyautoattack")}
             if not options.reference:
                 runs.append(_measure(target, norm, eps, _standard))
         if runs:
@@ -202,10 +204,9 @@ def _row(name: str, entry: dict[str, Any]) -> str:
 
 
 def _page(results: dict[str, Any]) -> str:
-    from importlib.metadata import version
-
     done = {model: entry for model, entry in results.items() if "standard" in entry}
-    head = _HEAD.format(version=version("pyautoattack"), processor=processor())
+    versions = dict.fromkeys(e["autoattack"]["version"] for e in done.values())
+    head = _HEAD.format(version=" and ".join(versions), processor=processors(results.values()))
     rows = "".join(f"{_row(model, entry)}\n" for model, entry in done.items())
     if not done:
         return head
