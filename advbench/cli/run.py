@@ -231,9 +231,11 @@ def _needed_in_the_end(suite: Suite, options: dict[str, Any]) -> "tuple[Baseline
     """Check the baseline and the gates before any work, so that a mistake shows now, not after hours."""
     from advbench.analysis.anytime.decision import refuse_undecidable
     from advbench.analysis.baseline import read_baseline
+    from advbench.analysis.corruptions.gate import refuse_without_attacks
     from advbench.records.storage.atomic import folder_for_results
 
     gates = _gates(suite, options)
+    refuse_without_attacks(gates, bool(suite.attacks))  # here max_drop_pp is known even if there is no baseline yet
     refuse_undecidable(suite, gates, baseline=options["baseline"] is not None)
     baseline = read_baseline(options["baseline"]) if options["baseline"] else None
     if baseline is None and gates.max_drop_pp is not None:  # the first run of all, from which the baseline is made
@@ -248,9 +250,8 @@ def _needed_in_the_end(suite: Suite, options: dict[str, Any]) -> "tuple[Baseline
 
 def _gates(suite: Suite, options: dict[str, Any]) -> "Gates":
     """The gates of the suite, or of the command line."""
-    if options["fail_under"] is None:
-        return suite.gates
-    return suite.gates.model_copy(update={"min_robust_accuracy": options["fail_under"]})
+    least = options["fail_under"]
+    return suite.gates if least is None else suite.gates.model_copy(update={"min_robust_accuracy": least})
 
 
 def _end(ctx: click.Context, done: "StoredRun", suite: Suite, options: dict[str, Any]) -> None:

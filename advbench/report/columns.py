@@ -8,7 +8,7 @@ from advbench.analysis.anytime.estimate import Estimate
 from advbench.analysis.compare import Change, Outcomes
 from advbench.analysis.metrics import WORST_CASE, Cell
 from advbench.analysis.statistics import Quantile
-from advbench.analysis.threats import Threat
+from advbench.analysis.threats import WHOLE_RUN, Threat
 from advbench.config.budgets import describe_eps, describe_norm
 from advbench.sanitize import display_name
 
@@ -126,7 +126,11 @@ def describe_threat(threat: Threat) -> str:
     Example:
         >>> describe_threat(Threat("vgg16", "photos", "untargeted", "linf"))
         'vgg16 on photos · untargeted · Linf'
+        >>> describe_threat(WHOLE_RUN)
+        'the whole run'
     """
+    if threat == WHOLE_RUN:
+        return "the whole run"
     names = [f"{display_name(threat.model, limit=40)} on {display_name(threat.dataset, limit=40)}"]
     names += [display_name(threat.goal, limit=60)] if threat.goal else []
     return " · ".join([*names, *([describe_norm(threat.norm, None).partition(",")[0]] if threat.norm else [])])

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from advbench.analysis.anytime.estimate import Estimate
 from advbench.analysis.metrics import WORST_CASE, Cell
+from advbench.analysis.threats import WHOLE_RUN
 from advbench.analysis.verdict import GateResult, Verdict
 from advbench.report.columns import describe_left_out, describe_place, tables
 
@@ -90,6 +91,13 @@ def _of_the_run(root: ET.Element, verdict: Verdict) -> None:
             where = f"{result.threat.model}.{result.threat.dataset}"
             case = ET.SubElement(suite, "testcase", classname=_legal(where), name="mean error under corruptions")
             case.set("time", "0.000")
+            if not result.passed:
+                _problem(case, "failure", result.gate, result.message)
+            ET.SubElement(case, "system-out").text = _legal(result.message)
+            cases.append(case)
+    for result in verdict.results:
+        if result.threat == WHOLE_RUN:
+            case = ET.SubElement(suite, "testcase", classname="advbench", name=result.gate, time="0.000")
             if not result.passed:
                 _problem(case, "failure", result.gate, result.message)
             ET.SubElement(case, "system-out").text = _legal(result.message)

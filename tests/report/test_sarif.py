@@ -123,6 +123,14 @@ def test_a_mean_error_under_corruptions_that_is_too_large_is_a_finding():
     assert found["locations"][0]["logicalLocations"][0]["fullyQualifiedName"] == "net/toy"
 
 
+def test_too_many_unknown_results_are_a_finding():
+    _, run = report([*ROWS, unknown("lost")], Gates(max_unknown=0), flags=[])
+    (found,) = (result for result in run["results"] if result["ruleId"] == "max_unknown")
+    assert found["message"]["text"].startswith("the whole run: 1 of ")
+    assert found["properties"] == {"unknown": 1, "results": 61}
+    assert not run["invocations"][0]["executionSuccessful"]
+
+
 def test_a_check_that_is_unknown_here_has_no_rule():
     _, run = report(flags=[FLAG | {"id": "Z9"}])
     assert run["results"][-1]["ruleIndex"] == -1

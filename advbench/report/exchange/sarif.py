@@ -91,6 +91,8 @@ def _flags(verdict: Verdict, run: "StoredRun") -> Iterator[dict[str, Any]]:
 
 def _about(verdict: Verdict, result: GateResult) -> dict[str, Any]:
     """The numbers that a gate is about: of a worst case, which is the first of its threat and eps, or a mean error."""
+    if result.gate == "max_unknown":
+        return {"unknown": verdict.analysis.unknown, "results": verdict.analysis.attempted}
     if result.gate == "max_corruption_error":
         errors = {(each.model, each.dataset): each.mean for each in verdict.analysis.corruptions}
         mean = errors[result.threat.model, result.threat.dataset]
