@@ -222,6 +222,19 @@ def test_as_junit():
     )
 
 
+def test_corruptions_as_junit():
+    """A case for each at each severity, and one of the mean, which the gate is about."""
+    rows = [*foggy(1, {0}), *foggy(5, {0, 3})]
+    (suite, run) = ET.fromstring(as_junit(verdict(rows, Gates(max_corruption_error=0.2), flags=[])))
+    assert (suite.get("name"), suite.get("tests"), suite.get("failures")) == ("net on toy · corruptions", "3", "1")
+    found = {case.get("name"): case for case in suite.iter("testcase")}
+    assert [*found] == ["fog, severity 1", "fog, severity 5", "mean error under corruptions"]
+    assert found["fog, severity 5"].findtext("system-out") == "error 50.0 % (2/4) [15.0, 85.0]"
+    assert {case.get("classname") for case in found.values()} == {"net.toy.corruptions"}
+    assert found["mean error under corruptions"].find("failure").get("type") == "max_corruption_error"
+    assert run.get("tests") == "1"
+
+
 def test_as_annotations():
     assert (
         "\n".join(annotations(verdict()))

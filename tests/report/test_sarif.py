@@ -120,6 +120,7 @@ def test_a_mean_error_under_corruptions_that_is_too_large_is_a_finding():
     assert found["ruleId"] == "max_corruption_error"
     assert found["message"]["text"].startswith("net on toy: mean error under corruptions 75.0 %")
     assert found["properties"]["mean_value"] == 0.75
+    assert run["properties"]["corruptions"][0]["errors"][0]["k"] == 3
     assert found["locations"][0]["logicalLocations"][0]["fullyQualifiedName"] == "net/toy"
 
 

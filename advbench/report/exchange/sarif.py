@@ -51,6 +51,7 @@ def as_sarif(verdict: Verdict, run: "StoredRun") -> str:
             "suite": run.suite.name,
             "verdict": verdict.headline,
             "cells": [_numbers(cell) for cell in verdict.analysis.cells],
+            "corruptions": [each.as_dict() for each in verdict.analysis.corruptions],
         },
     }
     return json.dumps({"$schema": SCHEMA, "version": "2.1.0", "runs": [whole]}, indent=2, allow_nan=False) + "\n"
