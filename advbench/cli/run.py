@@ -11,6 +11,7 @@ from advbench.cli.console import Command, console, progress
 from advbench.cli.data_options import data_option
 from advbench.cli.imports import first_imports
 from advbench.cli.model_options import announce, described, description, with_options
+from advbench.config.data.paths import paths_from_elsewhere
 from advbench.config.fields import AS_IT_WAS, Prove
 from advbench.config.model_description import NOTHING
 from advbench.config.models.model import ModelSpec
@@ -174,20 +175,18 @@ def resume(ctx: click.Context, /, folder: Path, **options: Any) -> None:
     wanted = Suite.model_validate(manifest["suite"], context=AS_IT_WAS)
     needed = set(manifest.get("identity", {}).get("plugins", {})) - set(options["plugins"])
     if needed:
-        raise UserError(
-            f"{folder} was run with plugins that were not given",
-            hint=" ".join(f"--plugin {name}" for name in sorted(needed)),
-        )
+        hint = " ".join(f"--plugin {name}" for name in sorted(needed))
+        raise UserError(f"{folder} was run with plugins that were not given", hint=hint)
     load_plugins(options["plugins"])
     if not options["allow_code"]:
         refuse_code(wanted)
     if manifest.get("status") == "complete":
         from advbench.records.stored_run import read_run
 
-        # nothing is left: no model needs to be loaded; but other gates may need more of the images
-        if (found := read_run(folder)).complete and not found.spared:
+        if (found := read_run(folder)).complete and not found.spared:  # else other gates may need more images
             _end(ctx, found, wanted, options)
-    _run(ctx, wanted, folder, options)
+    with paths_from_elsewhere(wanted, folder):
+        _run(ctx, wanted, folder, options)
 
 
 def _run(ctx: click.Context, suite: Suite, out: Path, options: dict[str, Any]) -> None:
