@@ -90,6 +90,19 @@ def test_errors_under_corruptions():
     )
 
 
+def test_mean_corruption_errors_of_imagenet_say_what_they_cover():
+    rows = [each for severity in range(1, 6) for each in foggy(severity, {0})]
+    run = a_run(rows)
+    run.manifest["classes"] = {"toy": [f"class {i}" for i in range(1000)]}
+    verdict = evaluate(run, Gates())
+    (found,) = verdict.analysis.corruptions
+    text = as_model_index(verdict, run)
+    covers = "over 1 of the 15 corruptions; AlexNet has 1"
+    for kind, name, mean in (("mce", "mCE", found.mce), ("relative_mce", "Relative mCE", found.relative_mce)):
+        value = f"{mean.value:.9f}".rstrip("0")
+        assert f'- type: "{kind}"\n      value: {value}\n      name: "{name} {covers}"\n' in text
+
+
 def test_errors_that_must_not_be_used_say_so():
     """As in the gate: a flag of severity F, such as one about gradients, leaves these numbers as they are."""
     text = card(foggy(1, {0}), flags=[FLAG | {"id": "M1", "severity": "E"}, FLAG])
