@@ -3,20 +3,25 @@
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from advbench.analysis.anytime.estimate import Estimate
 from advbench.analysis.baseline import Baseline
+from advbench.analysis.checks.gate import hold_flags, refuse_doubtful
 from advbench.analysis.compare import Change, Comparison, compare
-from advbench.analysis.corruptions.gate import hold_corruptions, refuse_without_corruptions
+from advbench.analysis.corruptions.gate import (
+    hold_corruptions,
+    refuse_without_attacks,
+    refuse_without_corruptions,
+)
 from advbench.analysis.metrics import WORST_CASE
 from advbench.analysis.run_analysis import RunAnalysis
-from advbench.analysis.threats import Threat
+from advbench.analysis.threats import WHOLE_RUN, Threat
 from advbench.analysis.verdict import GateResult, Verdict
 from advbench.catalog.attacks import CORRUPTION
 from advbench.errors import UserError
-from advbench.records.flag import Flag
 from advbench.records.stored_run import refuse_part
 from advbench.sanitize import count_of
 
@@ -36,12 +41,14 @@ def evaluate(run: "StoredRun", gates: "Gates", baseline: Baseline | None = None)
         baseline: Baseline for the gate `max_drop_pp`.
 
     Raises:
-        UserError: A gate needs a baseline and there is none, the baseline has other images or attacks, or a floor is
-            set for something that is not in the run; or a comparison is needed, and the run stopped once decided.
+        UserError: A gate needs a baseline, proofs, corruptions or attacks and there are none, the baseline has other
+            images or attacks, or a floor is set for something that is not in the run; or a comparison is needed, and
+            the run stopped once decided.
     """
     analysis = RunAnalysis.of(run)
     if gates.max_drop_pp is not None and baseline is None:
         raise no_baseline()
+    refuse_without_attacks(gates, analysis.frame.empty or bool(analysis.evidence))
     if gates.max_corruption_error is not None:
         refuse_without_corruptions(analysis.frame.empty or bool(analysis.corruptions))
     comparison = None
@@ -52,15 +59,17 @@ def evaluate(run: "StoredRun", gates: "Gates", baseline: Baseline | None = None)
         now = Baseline.of(analysis.frame, run_id=run.manifest["run_id"], version="", eps=budgets)
         baseline.refuse_others(now, labels=not analysis.missing)
         comparison = None if analysis.missing else compare(_worst_cases(baseline), _worst_cases(now))
+    numbers = chain(
+        _floors(analysis, gates),
+        _proofs(analysis, gates),
+        hold_corruptions(analysis.corruptions, gates.max_corruption_error),
+        _drops(comparison, gates),
+    )
     results = [
-        *_floors(analysis, gates),
-        *_proofs(analysis, gates),
-        *hold_corruptions(analysis.corruptions, gates.max_corruption_error),
-        *_drops(comparison, gates),
-        *_flags(analysis, gates),
+        *refuse_doubtful(numbers, analysis.flags),
+        *_unknown(analysis, gates),
+        *hold_flags(analysis.flags, gates.require_flags_clear),
     ]
-    refused = {result: flag for result in results if (flag := _refusing(analysis, result))}
-    results = [_refuse(result, refused[result]) if result in refused else result for result in results]
     return Verdict(
         analysis=analysis,
         results=tuple(results),
@@ -109,6 +118,8 @@ def refuse_in_advance(units: "Sequence[Unit]", suite: "Suite", gates: "Gates", b
     from advbench.records.storage.shards import as_frame, gathered
     from advbench.records.stored_run import StoredRun
 
+    asked = {unit.attack for unit in units if unit.has_rows}
+    refuse_without_attacks(gates, not asked or any(not attack.startswith(CORRUPTION) for attack in asked))
     if gates.min_proved_accuracy is not None or gates.max_open is not None:
         _refuse_without_proofs(any(unit.task == "prove" for unit in units))
     if gates.max_corruption_error is not None:
@@ -132,14 +143,24 @@ def _incomplete(analysis: RunAnalysis, gates: "Gates") -> str:
         if failures := analysis.failures:
             return f"{undone}, of which {len(failures)} failed ({failures[0]}); `advbench resume` tries again"
         return f"{undone}; `advbench resume` does the rest"
-    share = analysis.unknown / max(analysis.attempted, 1)
-    if share > gates.max_unknown:
-        first = f"; the first: {analysis.first_error}" if analysis.first_error else ""
-        return (
-            f"{analysis.unknown} of {analysis.attempted} results are unknown ({share:.1%}), "
-            f"at most {gates.max_unknown:.1%} allowed{first}"
-        )
+    few, message = _few_unknown(analysis, gates)
+    if not few:
+        return f"{message}; the first: {analysis.first_error}" if analysis.first_error else message
     return ""
+
+
+def _few_unknown(analysis: RunAnalysis, gates: "Gates") -> tuple[bool, str]:
+    """Whether no more results are unknown than the gates allow, and that in words."""
+    share, most = analysis.unknown / max(analysis.attempted, 1), gates.max_unknown or 0.0
+    counts = f"{analysis.unknown} of {analysis.attempted} results are unknown ({share:.1%})"
+    return share <= most, f"{counts}, at most {most:.1%} allowed"
+
+
+def _unknown(analysis: RunAnalysis, gates: "Gates") -> Iterator[GateResult]:
+    """Check the share of unknown results, if the suite has a gate for it."""
+    if gates.max_unknown is not None and analysis.attempted:
+        few, message = _few_unknown(analysis, gates)
+        yield GateResult(gate="max_unknown", threat=WHOLE_RUN, eps=None, passed=few, message=message)
 
 
 def _undecided(results: Sequence[GateResult]) -> str:
@@ -248,28 +269,4 @@ def _describe(change: Change) -> str:
         f"robust accuracy {way} (±{change.half_width_pp:.1f}): {before} before, {after} now, "
         f"{count_of(len(change.broken), 'image')} newly broken, {len(change.mended)} newly robust, "
         f"p = {change.p_worse:.2g}"
-    )
-
-
-def _flags(analysis: RunAnalysis, gates: "Gates") -> Iterator[GateResult]:
-    """Turn every flag of severity E or F into a gate result."""
-    for flag in analysis.flags if gates.require_flags_clear else ():
-        if flag.severity in "EF":
-            threat = Threat(flag.model, flag.dataset, "", "")
-            yield GateResult(gate="require_flags_clear", threat=threat, eps=None, passed=False, message=str(flag))
-
-
-def _refusing(analysis: RunAnalysis, result: GateResult) -> Flag | None:
-    """The flag because of which a number must not be used, if any."""
-    if result.gate == "require_flags_clear" or not result.passed:
-        return None
-    where = (result.threat.model, result.threat.dataset)
-    return next(
-        (f for f in analysis.flags if f.severity == "E" and f.attack is None and (f.model, f.dataset) == where), None
-    )
-
-
-def _refuse(result: GateResult, flag: Flag) -> GateResult:
-    return replace(
-        result, passed=False, message=f"the number must not be used ({flag.id}: {flag.message}); {result.message}"
     )

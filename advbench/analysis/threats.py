@@ -42,6 +42,10 @@ class Threat(NamedTuple):
     """Norm in which perturbations are measured."""
 
 
+WHOLE_RUN = Threat("", "", "", "")
+"""In place of a threat, for what is about all of a run."""
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Level:
     """The rows of one attack at one eps; arrays have a value for each image of the data set."""

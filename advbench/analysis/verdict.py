@@ -16,6 +16,7 @@ Gate = Literal[
     "max_open",
     "max_corruption_error",
     "max_drop_pp",
+    "max_unknown",
     "require_flags_clear",
 ]
 """Name of a gate."""
@@ -23,14 +24,14 @@ Gate = Literal[
 
 @dataclass(frozen=True, kw_only=True)
 class GateResult:
-    """Result of one gate for one number, or for one flag."""
+    """Result of one gate for one number, for one flag, or for the whole run."""
 
     gate: Gate
     """Name of the gate."""
     threat: Threat
-    """Threat that it concerns; goal and norm are empty for a flag."""
+    """Threat that it concerns; goal and norm are empty for a flag, and all is empty for the whole run."""
     eps: float | None
-    """Budget, image units; None: no bound, or a flag."""
+    """Budget, image units; None: no bound, or not about a threat."""
     passed: bool
     """Whether the run passes this gate."""
     message: str

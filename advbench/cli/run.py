@@ -11,6 +11,7 @@ from advbench.cli.console import Command, console, progress
 from advbench.cli.data_options import data_option
 from advbench.cli.imports import first_imports
 from advbench.cli.model_options import announce, described, description, with_options
+from advbench.config.data.paths import paths_from_elsewhere
 from advbench.config.fields import AS_IT_WAS, Prove
 from advbench.config.model_description import NOTHING
 from advbench.config.models.model import ModelSpec
@@ -174,20 +175,18 @@ def resume(ctx: click.Context, /, folder: Path, **options: Any) -> None:
     wanted = Suite.model_validate(manifest["suite"], context=AS_IT_WAS)
     needed = set(manifest.get("identity", {}).get("plugins", {})) - set(options["plugins"])
     if needed:
-        raise UserError(
-            f"{folder} was run with plugins that were not given",
-            hint=" ".join(f"--plugin {name}" for name in sorted(needed)),
-        )
+        hint = " ".join(f"--plugin {name}" for name in sorted(needed))
+        raise UserError(f"{folder} was run with plugins that were not given", hint=hint)
     load_plugins(options["plugins"])
     if not options["allow_code"]:
         refuse_code(wanted)
     if manifest.get("status") == "complete":
         from advbench.records.stored_run import read_run
 
-        # nothing is left: no model needs to be loaded; but other gates may need more of the images
-        if (found := read_run(folder)).complete and not found.spared:
+        if (found := read_run(folder)).complete and not found.spared:  # else other gates may need more images
             _end(ctx, found, wanted, options)
-    _run(ctx, wanted, folder, options)
+    with paths_from_elsewhere(wanted, folder):
+        _run(ctx, wanted, folder, options)
 
 
 def _run(ctx: click.Context, suite: Suite, out: Path, options: dict[str, Any]) -> None:
@@ -231,9 +230,11 @@ def _needed_in_the_end(suite: Suite, options: dict[str, Any]) -> "tuple[Baseline
     """Check the baseline and the gates before any work, so that a mistake shows now, not after hours."""
     from advbench.analysis.anytime.decision import refuse_undecidable
     from advbench.analysis.baseline import read_baseline
+    from advbench.analysis.corruptions.gate import refuse_without_attacks
     from advbench.records.storage.atomic import folder_for_results
 
     gates = _gates(suite, options)
+    refuse_without_attacks(gates, bool(suite.attacks))  # here max_drop_pp is known even if there is no baseline yet
     refuse_undecidable(suite, gates, baseline=options["baseline"] is not None)
     baseline = read_baseline(options["baseline"]) if options["baseline"] else None
     if baseline is None and gates.max_drop_pp is not None:  # the first run of all, from which the baseline is made
@@ -248,9 +249,8 @@ def _needed_in_the_end(suite: Suite, options: dict[str, Any]) -> "tuple[Baseline
 
 def _gates(suite: Suite, options: dict[str, Any]) -> "Gates":
     """The gates of the suite, or of the command line."""
-    if options["fail_under"] is None:
-        return suite.gates
-    return suite.gates.model_copy(update={"min_robust_accuracy": options["fail_under"]})
+    least = options["fail_under"]
+    return suite.gates if least is None else suite.gates.model_copy(update={"min_robust_accuracy": least})
 
 
 def _end(ctx: click.Context, done: "StoredRun", suite: Suite, options: dict[str, Any]) -> None:

@@ -48,8 +48,8 @@ class Gates(Strict):
     """Gates that a run must pass. They do not affect results: a finished run can be evaluated with other gates.
 
     Example:
-        >>> Gates(min_robust_accuracy=0.4).max_unknown
-        0.0
+        >>> Gates(min_robust_accuracy=0.4, max_unknown=0.01).max_unknown
+        0.01
     """
 
     min_robust_accuracy: Annotated[float, Field(ge=0, le=1)] | None = None
@@ -66,7 +66,8 @@ class Gates(Strict):
     """Maximum loss of robust accuracy compared with the baseline, percentage points."""
     alpha: Annotated[float, Field(gt=0, lt=1)] = 0.05
     """Significance level: a loss counts if it is significant at this level, over all comparisons."""
-    max_unknown: Annotated[float, Field(ge=0, le=1)] = 0.0
-    """Maximum share of unknown rows, 0 to 1; with more, the run is incomplete."""
+    max_unknown: Annotated[float, Field(ge=0, le=1)] | None = None
+    """Maximum share of unknown rows, 0 to 1; with more, the run is incomplete. None: no row may be unknown, and reports
+    do not list that as a gate."""
     require_flags_clear: bool = False
     """No trust flag of severity E or F may be raised."""

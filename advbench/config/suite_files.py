@@ -2,19 +2,17 @@
 
 import os
 import tomllib
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
 from advbench.catalog.registry import did_you_mean
-from advbench.catalog.user_datasets import HUB
-from advbench.catalog.user_models import is_own, is_there, model_card, moved
+from advbench.catalog.user_models import is_own, is_there, model_card
 from advbench.config.data.masked import with_masks_of
-from advbench.config.data.word import PATHS
+from advbench.config.data.paths import with_paths
 from advbench.config.gates import Floor, Gates
-from advbench.config.masks import parse_mask
 from advbench.config.models.model import ModelSpec
 from advbench.config.models.surrogate import SurrogateSpec
 from advbench.config.suite import AttackSpec, DatasetSpec, Suite
@@ -234,42 +232,4 @@ def _guess(location: tuple[int | str, ...]) -> str:
 
 def _from_the_file(suite: Suite, file: Path) -> Suite:
     """The suite with paths relative to the current folder."""
-
-    def seen(path: Path) -> Path:
-        return path if path.is_absolute() else Path(os.path.relpath(file.parent / path))
-
-    models = tuple(_seen_model(spec, seen) for spec in suite.models)
-    surrogates = tuple(
-        each.model_copy(update={"models": tuple(_seen_model(spec, seen) for spec in each.models)})
-        for each in suite.surrogates
-    )
-    datasets = tuple(_seen_data(spec, seen) for spec in suite.datasets)
-    attacks = tuple(_seen_attack(spec, seen) for spec in suite.attacks)
-    changed = {"models": models, "surrogates": surrogates, "datasets": datasets, "attacks": attacks}
-    return suite.model_copy(update=changed | {"mask": _seen_mask(suite.mask, seen)})
-
-
-def _seen_mask(mask: str | None, seen: Callable[[Path], Path]) -> str | None:
-    """A mask that is a picture, with its path relative to the current folder."""
-    return mask if mask is None or parse_mask(mask).kind != "picture" else str(seen(Path(mask)))
-
-
-def _seen_data(spec: DatasetSpec, seen: Callable[[Path], Path]) -> DatasetSpec:
-    paths: dict[str, Any] = {key: seen(path) for key in PATHS if (path := getattr(spec, key)) is not None}
-    if spec.name.startswith(f"{HUB}."):  # a folder saved by the package datasets
-        moved_to = seen(Path(spec.name.removeprefix(HUB))).as_posix()
-        paths |= {"name": f"{HUB}{moved_to if moved_to.startswith(('.', '/')) else f'./{moved_to}'}"}
-    return spec.model_copy(update=paths | {"mask": _seen_mask(spec.mask, seen)})
-
-
-def _seen_model(spec: ModelSpec, seen: Callable[[Path], Path]) -> ModelSpec:
-    changed = {"name": moved(spec.name, seen), "weights": spec.weights and seen(spec.weights)}
-    changed["gradients_from"] = spec.gradients_from and moved(spec.gradients_from, seen)
-    return spec.model_copy(update=changed)
-
-
-def _seen_attack(spec: AttackSpec, seen: Callable[[Path], Path]) -> AttackSpec:
-    changed: dict[str, Any] = {"mask": _seen_mask(spec.mask, seen)}
-    if (stored := spec.params.get("perturbation")) is not None:
-        changed["params"] = spec.params | {"perturbation": str(seen(Path(str(stored))))}
-    return spec.model_copy(update=changed)
+    return with_paths(suite, lambda path: path if path.is_absolute() else Path(os.path.relpath(file.parent / path)))

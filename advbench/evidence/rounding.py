@@ -7,6 +7,7 @@ import torch
 
 from advbench.analysis.threats import Threat, within
 from advbench.catalog.plugins import load_plugins
+from advbench.config.data.paths import paths_from_elsewhere
 from advbench.config.suite_files import refuse_code
 from advbench.evidence.checking import BATCH, as_tensor, goal_of
 from advbench.evidence.gathering import Carried, Goal, Kept, KeptImage, Search, as_levels, images_of
@@ -41,7 +42,8 @@ def searcher(
             places = {place for each in lost.values() for unit_id, place in each if unit_id == unit.unit_id}
             images = [each for each in images_of(run, unit) if each.place in places] if places else []
             for start in range(0, len(images), BATCH):
-                model = resources.judged(unit.model, unit.dataset)
+                with paths_from_elsewhere(run.suite, run.folder):
+                    model = resources.judged(unit.model, unit.dataset)
                 _search(images[start : start + BATCH], Threat(*unit.threat), kept, goals, model)
 
     return search

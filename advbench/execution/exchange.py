@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import torch
 
 from advbench.catalog.plugins import load_plugins
+from advbench.config.data.paths import paths_from_elsewhere
 from advbench.config.goals import parse_goal
 from advbench.config.suite_files import refuse_code
 from advbench.datasets.images.ids import content_ids
@@ -72,7 +73,7 @@ def export_open(folder: str | Path, out: Path, plugins: tuple[str, ...] = (), *,
     rows, resources = _open_rows(run), Resources(run.suite)
     left_out: dict[str, int] = {}
     instances: list[tuple[str, str]] = []
-    with folder_for_results(out):
+    with paths_from_elsewhere(run.suite, run.folder), folder_for_results(out):
         for unit in run.plan:
             if unit.task != "prove" or not (wanted := rows.get(unit.unit_id)):
                 continue

@@ -9,6 +9,9 @@ from typing import Any
 
 from advbench import __version__
 from advbench.catalog.plugins import loaded_plugins
+from advbench.config.data.paths import missing_paths
+from advbench.config.fields import AS_IT_WAS
+from advbench.config.suite import Suite
 from advbench.errors import ExitCode, UserError
 from advbench.execution.checking import flags_of_sets
 from advbench.execution.clusters.sent_code import sent_code
@@ -128,7 +131,9 @@ class _Session:
         if self.folder.manifest.exists():
             old = self.folder.read_manifest()
             if changed := differences(old.get("identity", {}), json.loads(json.dumps(self.plan.identity))):
-                hint = "\n".join([*changed, "choose another folder with --out, or move this one away"])
+                elsewhere = missing_paths(Suite.model_validate(old["suite"], context=AS_IT_WAS), self.folder.path)
+                also = [elsewhere] if elsewhere else []
+                hint = "\n".join([*changed, *also, "choose another folder with --out, or move this one away"])
                 raise UserError(f"{self.folder.path} holds another run", hint=hint)
             manifest |= {name: old[name] for name in ("started", "halved") if name in old}
         self.folder.sweep()

@@ -10,6 +10,7 @@ import safetensors.torch
 import torch
 
 from advbench.catalog.plugins import load_plugins
+from advbench.config.data.paths import paths_from_elsewhere
 from advbench.config.goals import parse_goal
 from advbench.config.masks import parse_mask
 from advbench.config.suite import DatasetSpec
@@ -63,7 +64,11 @@ def verify(folder: str | Path, plugins: tuple[str, ...] = (), *, allow_code: boo
     if not allow_code:
         refuse_code(run.suite)
     _refuse_strays(run)
-    resources = Resources(run.suite)
+    with paths_from_elsewhere(run.suite, run.folder):
+        return _verified(run, Resources(run.suite))
+
+
+def _verified(run: StoredRun, resources: Resources) -> Verification:
     problems = [f"unit {unit_id}: {why}" for unit_id, why in run.missing.items()]
     files, images = RunFolder(run.folder), 0
     rows = {str(key): rows for key, rows in run.frame.groupby("unit_id")}

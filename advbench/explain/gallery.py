@@ -1,6 +1,6 @@
 """Explain the most easily fooled images of a run, each in a row."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from advbench.config.budgets import describe_size
+from advbench.config.data.paths import paths_from_elsewhere
 from advbench.config.suite_files import refuse_code
 from advbench.errors import UserError
 from advbench.explain import attribution
@@ -67,7 +68,16 @@ def explain_run(
     rows = most_easily_fooled(run).head(worst)
     if rows.empty:
         raise UserError(f"run {folder} kept no image that was fooled", hint='run it with save = "gallery" or "all"')
-    bench, sections, done = Resources(run.suite.model_copy(update={"device": device})), [], 0
+    bench = Resources(run.suite.model_copy(update={"device": device}))
+    with paths_from_elsewhere(run.suite, run.folder):
+        return list(_sections(run, rows, bench, progress))
+
+
+def _sections(
+    run: StoredRun, rows: pd.DataFrame, bench: Resources, progress: Callable[[str, int, int], None]
+) -> Iterator[Section]:
+    """The sections of each model of the rows."""
+    done = 0
     for label, own in rows.groupby("model", observed=True, sort=False):
         model, images, figures = bench.model(str(label)), [], {}
         refuse_several(model.thresholds, str(label), "explanations")
@@ -77,10 +87,9 @@ def explain_run(
             judged = bench.judged(str(label), str(row["dataset"]))
             figures[f"{label}-{len(images):02}"] = _strip(judged, images[-1])
             done += 1
-        sections.append(Section(f"worst-{label}", f"{label}: most easily fooled", _TEXT, figures))
+        yield Section(f"worst-{label}", f"{label}: most easily fooled", _TEXT, figures)
         if section := _embedding(str(label), model, images):
-            sections.append(section)
-    return sections
+            yield section
 
 
 _TEXT = (

@@ -1,5 +1,6 @@
 """The number of processes for a run: as many as cores, memory and the amount of work allow, or one for each GPU."""
 
+import json
 import multiprocessing
 import os
 from pathlib import Path
@@ -17,6 +18,13 @@ PROCESS_BYTES = 600 * 2**20
 """Memory of a worker before it loads a model, bytes."""
 WORTH_SECONDS = 15
 """Smallest amount of work, in expected seconds, for which starting another process pays off."""
+
+DOMAIN_SECONDS = 2.5e-3
+"""Time of a proof for each domain that it may take, seconds: a small network that nothing is proved of takes all."""
+PROOF_BYTES = 9 * 2**28
+"""Memory that a proof takes in addition to the network, bytes: 0.4 to 2.2 GiB for networks with convolutions."""
+_WITHOUT_DOMAINS = ("interval", "crown-ibp", "crown")
+"""Last methods with which a proof takes a few passes and no domains."""
 
 Wanted = int | Literal["auto"]
 """The number of processes as a user specifies it."""
@@ -83,12 +91,13 @@ def devices_of(name: str) -> tuple[str, ...]:
 
 def _on_cores(plan: Plan) -> tuple[int, str]:
     """The best number of processes on CPU cores, and the reason why it is not larger."""
-    attacks = [unit for unit in plan.units if unit.task == "attack"]
-    seconds = sum(expected_seconds(unit, plan.footprints) for unit in attacks)
+    units = [unit for unit in plan.units if unit.has_rows]
+    seconds = sum(expected_seconds(unit, plan.footprints) for unit in units)
+    proofs = " and proofs" if any(unit.task == "prove" for unit in units) else ""
     cores, memory = usable_cores(), free_memory()
     limits = [
         (cores, f"{cores} cores" if cores > 1 else "one core"),
-        (len(attacks), f"{len(attacks)} units of attacks"),
+        (len(units), f"{len(units)} units of attacks{proofs}"),
         (int(seconds / WORTH_SECONDS), f"about {seconds:.0f} s of work, and a process pays off from {WORTH_SECONDS} s"),
     ]
     if multiprocessing.current_process().daemon:
@@ -101,7 +110,15 @@ def _on_cores(plan: Plan) -> tuple[int, str]:
 
 
 def expected_seconds(unit: Unit, footprints: dict[tuple[str, str], Footprint]) -> float:
-    """Expected time of a unit on one core of an ordinary machine, from its operations: roughly an upper bound."""
+    """Expected time of a unit on one core of an ordinary machine, from its operations: roughly an upper bound.
+
+    That of a proof comes from the domains and seconds that it is allowed; images that are easy to prove, or that an
+    attack fools, take less.
+    """
+    if unit.task == "prove":
+        limits = json.loads(unit.params)
+        domains = 0 if limits["method"] in _WITHOUT_DOMAINS else limits["domains"]
+        return len(unit.samples) * float(min(limits["seconds"], domains * DOMAIN_SECONDS))
     size = footprints[unit.model, unit.dataset]
     return unit.passes * len(unit.samples) * (size.flops / SPEED + PASS_SECONDS)
 
@@ -111,9 +128,9 @@ def largest_bytes(plan: Plan) -> int:
 
     def needed(unit: Unit) -> int:
         size = plan.footprints[unit.model, unit.dataset]
-        return size.weights + size.memory * len(unit.samples)
+        return size.weights + (PROOF_BYTES if unit.task == "prove" else size.memory * len(unit.samples))
 
-    return max((needed(unit) for unit in plan.units if unit.task == "attack"), default=0)
+    return max((needed(unit) for unit in plan.units if unit.has_rows), default=0)
 
 
 def usable_cores() -> int:

@@ -8,7 +8,8 @@ from advbench.analysis.anytime.estimate import Estimate
 from advbench.analysis.compare import Change, Outcomes
 from advbench.analysis.metrics import WORST_CASE, Cell
 from advbench.analysis.statistics import Quantile
-from advbench.analysis.threats import Threat
+from advbench.analysis.threats import WHOLE_RUN, Threat
+from advbench.analysis.transfer.names import LONGEST_LABEL
 from advbench.config.budgets import describe_eps, describe_norm
 from advbench.sanitize import display_name
 
@@ -126,8 +127,12 @@ def describe_threat(threat: Threat) -> str:
     Example:
         >>> describe_threat(Threat("vgg16", "photos", "untargeted", "linf"))
         'vgg16 on photos · untargeted · Linf'
+        >>> describe_threat(WHOLE_RUN)
+        'the whole run'
     """
-    names = [f"{display_name(threat.model, limit=40)} on {display_name(threat.dataset, limit=40)}"]
+    if threat == WHOLE_RUN:
+        return "the whole run"
+    names = [f"{display_name(threat.model)} on {display_name(threat.dataset)}"]
     names += [display_name(threat.goal, limit=60)] if threat.goal else []
     return " · ".join([*names, *([describe_norm(threat.norm, None).partition(",")[0]] if threat.norm else [])])
 
@@ -177,9 +182,8 @@ def differences(changes: Iterable[Change]) -> list[Differences]:
     found = []
     for names, group in groupby(changes, key=lambda change: (change.before.model, change.after.threat)):
         own, (old, threat) = tuple(group), names
-        title = describe_threat(threat)
-        title = title if old == threat.model else f"{display_name(old, limit=40)} → {title}"
-        found.append(Differences(title, own, tuple(map(change_row, own))))
+        before = "" if old == threat.model else f"{display_name(old)} → "
+        found.append(Differences(f"{before}{describe_threat(threat)}", own, tuple(map(change_row, own))))
     return found
 
 
@@ -201,7 +205,7 @@ def _passes(cell: Cell) -> str:
 
 COLUMNS: tuple[Column[Cell], ...] = (
     Column("eps", lambda cell: describe_bound(cell.threat.norm, cell.eps)),
-    Column("attack", lambda cell: display_name(cell.attack, limit=60), kind="name"),
+    Column("attack", lambda cell: display_name(cell.attack, limit=LONGEST_LABEL), kind="name"),
     Column(
         "robust",
         lambda cell: cell.robust.percent,
@@ -277,7 +281,7 @@ def _change_bound(change: Change) -> str:
 
 
 def _change_name(change: Change) -> str:
-    return f"{display_name(change.after.key.attack, limit=60)}{' *' if change.unlike else ''}"
+    return f"{display_name(change.after.key.attack, limit=LONGEST_LABEL)}{' *' if change.unlike else ''}"
 
 
 CHANGE_COLUMNS: tuple[Column[Change], ...] = (

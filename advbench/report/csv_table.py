@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from advbench.analysis.compare import CORRUPTIONS
-from advbench.analysis.corruptions.errors import CorruptionResults
+from advbench.analysis.corruptions.errors import CorruptionResults, classified_right
 from advbench.analysis.metrics import as_frame
-from advbench.analysis.statistics import Proportion
 from advbench.catalog.attacks import CORRUPTION
 from advbench.records.storage.tables import guarded
 
@@ -38,10 +37,10 @@ def as_csv(verdict: "Verdict", _run: "StoredRun") -> str:
 def _corrupted(found: Iterable[CorruptionResults]) -> Iterator[dict[str, Any]]:
     """A row for each corruption at each severity, under the names of the other columns."""
     for each in found:
-        clean = _right(each.clean)
+        clean = classified_right(each.clean)
         for name, levels in each.errors.items():
             for severity, error in levels.items():
-                shares = {"clean": clean, "robust": _right(error)}
+                shares = {"clean": clean, "robust": classified_right(error)}
                 yield {
                     "model": each.model,
                     "dataset": each.dataset,
@@ -51,8 +50,3 @@ def _corrupted(found: Iterable[CorruptionResults]) -> Iterator[dict[str, Any]]:
                     **{f"{key}_{part}": value for key, own in shares.items() for part, value in own.as_dict().items()},
                     "relative": each.relative,
                 }
-
-
-def _right(wrong: Proportion) -> Proportion:
-    """The images that are classified right, as a share of all."""
-    return Proportion(wrong.n - wrong.k - wrong.unknown, wrong.n, wrong.unknown)

@@ -2,13 +2,17 @@
 
 import re
 import xml.etree.ElementTree as ET  # only ever written, never read
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from advbench.analysis.anytime.estimate import Estimate
+from advbench.analysis.compare import CORRUPTIONS
+from advbench.analysis.corruptions.errors import CorruptionResults
 from advbench.analysis.metrics import WORST_CASE, Cell
+from advbench.analysis.threats import WHOLE_RUN, Threat
 from advbench.analysis.verdict import GateResult, Verdict
 from advbench.report.columns import describe_left_out, describe_place, tables
+from advbench.report.corruptions.tables import heat_maps
 
 if TYPE_CHECKING:
     from advbench.records.stored_run import StoredRun
@@ -37,19 +41,27 @@ def as_junit(verdict: Verdict, properties: Iterable[tuple[str, str]] = ()) -> st
         verdict: Verdict on the run.
         properties: Names and values, such as the run's id and the versions.
     """
-    root = ET.Element("testsuites", name="advbench")
+    root, known = ET.Element("testsuites", name="advbench"), list(properties)
     for table in tables(verdict.analysis.cells):
-        suite = ET.SubElement(root, "testsuite", name=_legal(table.title))
-        listed = ET.SubElement(suite, "properties")
-        for name, value in properties:
-            ET.SubElement(listed, "property", name=_legal(name), value=_legal(value))
-        cases = [_case(suite, cell, _about(verdict, cell)) for cell in table.cells]
-        _count(suite, cases)
+        suite = _suite(root, table.title, known)
+        _count(suite, [_case(suite, cell, _about(verdict, cell)) for cell in table.cells])
+    for found, heat_map in zip(verdict.analysis.corruptions, heat_maps(verdict.analysis.corruptions), strict=True):
+        suite = _suite(root, heat_map.title, known)
+        _count(suite, [*_errors(suite, found), _mean_error(suite, found, heat_map.lead, verdict)])
     _of_the_run(root, verdict)
     for name in ("tests", "failures", "errors"):
         root.set(name, str(sum(int(suite.get(name, 0)) for suite in root)))
     ET.indent(root)
     return f'<?xml version="1.0" encoding="utf-8"?>\n{ET.tostring(root, encoding="unicode")}\n'
+
+
+def _suite(root: ET.Element, title: str, properties: Iterable[tuple[str, str]]) -> ET.Element:
+    """A new suite of test cases, with the properties of the run."""
+    suite = ET.SubElement(root, "testsuite", name=_legal(title))
+    listed = ET.SubElement(suite, "properties")
+    for name, value in properties:
+        ET.SubElement(listed, "property", name=_legal(name), value=_legal(value))
+    return suite
 
 
 def _about(verdict: Verdict, cell: Cell) -> list[GateResult]:
@@ -78,22 +90,45 @@ def _case(suite: ET.Element, cell: Cell, failures: Iterable[GateResult]) -> ET.E
     return case
 
 
+def _errors(suite: ET.Element, found: CorruptionResults) -> Iterator[ET.Element]:
+    """Add a test case for each corruption at each severity."""
+    for name, shares in found.errors.items():
+        for severity, share in shares.items():
+            yield _told(suite, _where(found), f"{name}, severity {severity}", f"error {share}")
+
+
+def _mean_error(suite: ET.Element, found: CorruptionResults, lead: str, verdict: Verdict) -> ET.Element:
+    """Add the test case of the mean error, on which the gate for corruptions decides."""
+    place = Threat(found.model, found.dataset, "", "")
+    failures = [each for each in verdict.failures if (each.gate, each.threat) == ("max_corruption_error", place)]
+    return _told(suite, _where(found), "mean error under corruptions", lead, failures)
+
+
+def _where(found: CorruptionResults) -> str:
+    return f"{found.model}.{found.dataset}.{CORRUPTIONS}"
+
+
+def _told(suite: ET.Element, where: str, name: str, text: str, failures: Iterable[GateResult] = ()) -> ET.Element:
+    """Add a test case without a time of its own."""
+    case = ET.SubElement(suite, "testcase", classname=_legal(where), name=_legal(name), time="0.000")
+    for result in failures:
+        _problem(case, "failure", result.gate, result.message)
+    ET.SubElement(case, "system-out").text = _legal(text)
+    return case
+
+
 def _of_the_run(root: ET.Element, verdict: Verdict) -> None:
-    """Add what belongs to no test case above: completeness of the run, errors under corruptions, flags to be clear."""
+    """Add what belongs to no test case above: completeness of the run, gates about all of it, flags to be clear."""
     suite = ET.SubElement(root, "testsuite", name="run")
     case = ET.SubElement(suite, "testcase", classname="advbench", name="complete", time="0.000")
     if not verdict.decided:
         _problem(case, "error", verdict.headline.partition(":")[0].lower(), verdict.headline)
     cases = [case]
-    for result in verdict.results:
-        if result.gate == "max_corruption_error":
-            where = f"{result.threat.model}.{result.threat.dataset}"
-            case = ET.SubElement(suite, "testcase", classname=_legal(where), name="mean error under corruptions")
-            case.set("time", "0.000")
-            if not result.passed:
-                _problem(case, "failure", result.gate, result.message)
-            ET.SubElement(case, "system-out").text = _legal(result.message)
-            cases.append(case)
+    cases += [
+        _told(suite, "advbench", result.gate, result.message, [] if result.passed else [result])
+        for result in verdict.results
+        if result.threat == WHOLE_RUN
+    ]
     for result in verdict.failures:
         if result.gate == "require_flags_clear":
             name = result.message.partition(":")[0]

@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from advbench import __version__
+from advbench.analysis.compare import CORRUPTIONS
+from advbench.analysis.corruptions.errors import CorruptionResults
 from advbench.analysis.metrics import Cell
 from advbench.analysis.statistics import Proportion
 from advbench.config.budgets import describe_eps
@@ -71,14 +73,20 @@ def metrics_of(verdict: "Verdict") -> dict[str, float]:
 
     Returns:
         Name -> number: for each cell robust accuracy, the ends of its interval and success; for the worst case also
-        clean, proved and noise accuracy; then the counts of gates and flags. Missing numbers are left out.
+        clean, proved and noise accuracy; for corruptions the error at each severity and the means; then the counts of
+        gates and flags. Missing numbers are left out.
     """
-    cells = verdict.analysis.cells
-    parts = [_renamed(cells, part) for part in _PARTS]
+    cells, corrupted = verdict.analysis.cells, verdict.analysis.corruptions
+    models = _renamed([*(cell.threat.model for cell in cells), *(each.model for each in corrupted)])
+    datasets = _renamed([*(cell.threat.dataset for cell in cells), *(each.dataset for each in corrupted)])
+    parts = [models, datasets, *(_renamed(map(part, cells)) for part in _PARTS[2:])]
     found: dict[str, float | None] = {}
     for cell in cells:
         place = "/".join(names[part(cell)] for part, names in zip(_PARTS, parts, strict=True))
         found |= {f"{place}/{measure}": value for measure, value in _measures(cell).items()}
+    for each in corrupted:
+        place = f"{models[each.model]}/{datasets[each.dataset]}/{CORRUPTIONS}"
+        found |= {f"{place}/{measure}": value for measure, value in _errors(each).items()}
     found |= {"gates_failed": len(verdict.failures), "gates": len(verdict.results)}
     found |= {f"flags_{level}": sum(flag.severity == level for flag in verdict.analysis.flags) for level in "EFI"}
     return {name: float(value) for name, value in found.items() if value is not None and math.isfinite(value)}
@@ -98,10 +106,10 @@ def _bound(cell: Cell) -> str:
     return "any" if cell.eps is None else describe_eps(cell.threat.norm, cell.eps)
 
 
-def _renamed(cells: Iterable[Cell], part: Callable[[Cell], str]) -> dict[str, str]:
+def _renamed(texts: Iterable[str]) -> dict[str, str]:
     """Each text of one part -> a distinct text of safe characters."""
-    texts = list(dict.fromkeys(map(part, cells)))
-    return dict(zip(texts, unique_slugs(texts), strict=True))
+    each = list(dict.fromkeys(texts))
+    return dict(zip(each, unique_slugs(each), strict=True))
 
 
 def _measures(cell: Cell) -> dict[str, float | None]:
@@ -119,6 +127,18 @@ def _measures(cell: Cell) -> dict[str, float | None]:
     return found | {f"{name}_accuracy": share.rate for name, share in shares.items() if share is not None}
 
 
+def _errors(found: CorruptionResults) -> dict[str, float | None]:
+    """The errors of one model on one data set under corruptions."""
+    means = {"mean_error": found.mean, "mce": found.mce, "relative_mce": found.relative_mce}
+    numbers = {name: None if mean is None else mean.value for name, mean in means.items()}
+    errors = {
+        f"{slug(name)}/severity_{severity}": share.rate
+        for name, shares in found.errors.items()
+        for severity, share in shares.items()
+    }
+    return {"clean_error": found.clean.rate} | numbers | errors
+
+
 def _bounds(norm: str, eps: Iterable[float]) -> str:
     return f"{norm}: {', '.join(describe_eps(norm, each) for each in eps)}"
 
@@ -131,6 +151,8 @@ def _params(run: "StoredRun") -> dict[str, str]:
         "models": ", ".join(model.label for model in suite.models),
         "datasets": ", ".join(data.label for data in suite.datasets),
         "attacks": ", ".join(attack.name for attack in suite.attacks),
+        "corruptions": ", ".join(suite.corruptions),
+        "severities": ", ".join(map(str, suite.severities)) if suite.corruptions else "",
         "goals": ", ".join(suite.goals),
         "norms": ", ".join(suite.norms),
         "eps": suite.budgets or "; ".join(_bounds(norm, eps) for norm, eps in suite.eps.items()),

@@ -161,3 +161,24 @@ def check_range(what: str, classes: Tensor, num_classes: int) -> None:
         raise ValueError(
             f"expected {what} from 0 to {num_classes - 1}, got {int(classes.min())} to {int(classes.max())}"
         )
+
+
+def check_goal(given: object, x: Tensor) -> None:
+    """Check that something is a goal for some images (N, ...).
+
+    Raises:
+        ValueError: ``expected ..., got ...`` if it is no goal, or for other images, or on another device than these.
+
+    Example:
+        >>> check_goal("untargeted", torch.rand(1, 3))
+        Traceback (most recent call last):
+        ValueError: expected a goal such as Untargeted(labels), or one derived from attacks.goals.BaseGoal, got str
+    """
+    if not isinstance(given, Goal) or not isinstance(given.ids, Tensor):
+        wanted = "a goal such as Untargeted(labels), or one derived from attacks.goals.BaseGoal"
+        raise ValueError(f"expected {wanted}, got {type(given).__name__}")
+    if len(given.ids) != len(x):
+        raise ValueError(f"expected a goal for {len(x)} images, got one for {len(given.ids)}")
+    if given.ids.device != x.device:
+        way = "make it of labels on the device of the images, such as labels.to(x.device)"
+        raise ValueError(f"expected a goal on {x.device}, as the images are, got one on {given.ids.device}: {way}")

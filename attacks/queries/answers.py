@@ -1,6 +1,7 @@
 """Queries of a model: it gets its own copy of the images, and its output is read as logits in one place."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import update_wrapper
 from typing import Any
 
@@ -53,6 +54,76 @@ def ask(model: Model, x: Tensor) -> Tensor:
     if logits.dtype != x.dtype or logits.device != x.device:
         logits = logits.to(x)
     return logits if logits.requires_grad and torch.is_grad_enabled() else logits.detach().clone()
+
+
+@contextmanager
+def fitting(model: Model, x: Tensor) -> Iterator[None]:
+    """Context manager for a model's first pass: if it fails on images of this dtype or device only, it says so.
+
+    This is found out by trying others on one image. Nothing is refused in advance, since a model may convert its images
+    itself; and nothing is converted here, since candidates have the dtype of the images and their exact size.
+
+    Args:
+        model: Images in [0, 1] -> logits.
+        x: Images (N, ...), float32 or float64.
+
+    Raises:
+        ValueError: ``expected ..., got ...`` if the model answers for such images of another dtype, or elsewhere.
+
+    Example:
+        >>> import torch
+        >>> net, x = torch.nn.Linear(2, 3), torch.rand(1, 2, dtype=torch.float64)
+        >>> with fitting(net, x):
+        ...     ask(net, x)
+        Traceback (most recent call last):
+        ValueError: expected images of torch.float32, as the model takes them, got torch.float64: pass x.float()
+    """
+    try:
+        yield
+    except (RuntimeError, TypeError) as error:
+        if message := _misfit(model, x[:1].detach()):
+            raise ValueError(message) from error
+        raise
+
+
+def _misfit(model: Model, x: Tensor) -> str:
+    """How images must be converted for a model to answer; empty if no conversion helps, or none is needed."""
+    if not isinstance(model, torch.nn.Module):
+        model = getattr(model, "wrapped", model)  # these passes belong to no image: a limit must not count them
+    if _answers(model, x):
+        return ""
+    devices = dict.fromkeys((x.device, *_devices(model)))
+    for device in devices:
+        for dtype in dict.fromkeys((x.dtype, torch.float32, torch.float64, *_COARSE)):
+            if _answers(model, x, device=device, dtype=dtype):
+                return _described(x, device, dtype)
+    return ""
+
+
+def _described(x: Tensor, device: torch.device, dtype: torch.dtype) -> str:
+    if device != x.device:
+        return f"expected images on {device}, as the model takes them, got {x.device}: pass x.to({str(device)!r})"
+    if dtype in _COARSE:
+        way = f"pass a model that converts them itself, such as lambda x: model(x.to({dtype}))"
+        return f"expected a model for images of {x.dtype}, got one for {dtype}: {way}"
+    way = "x.float()" if dtype == torch.float32 else "x.double()"
+    return f"expected images of {dtype}, as the model takes them, got {x.dtype}: pass {way}"
+
+
+def _devices(model: Model) -> list[torch.device]:
+    """Devices that a model may be on: that of its weights, or, for a function, those of this machine."""
+    if isinstance(model, torch.nn.Module):
+        return [tensor.device for tensor in (*model.parameters(), *model.buffers())]
+    return [torch.device("cpu")] + ([torch.device("cuda")] if torch.cuda.is_available() else [])
+
+
+def _answers(model: Model, x: Tensor, **changed: Any) -> bool:
+    try:
+        with torch.no_grad():
+            model(x.to(**changed) if changed else x.clone())
+    except Exception:  # a model may raise anything
+        return False
+    return True
 
 
 def read_logits(answer: Any, count: int) -> Tensor:

@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 
 from attacks.goals import Goal
+from attacks.goals.shared import check_goal
 from attacks.losses import LOSSES, Loss
 from attacks.norms import Norm
 from attacks.protocols import Attack, Model
-from attacks.queries.answers import ProbabilitiesError, are_probabilities, read_logits
+from attacks.queries.answers import ProbabilitiesError, are_probabilities, fitting, read_logits
 from attacks.queries.gradients import Slope, first_look, forward, slope
 from attacks.queries.modes import check_mode
 from attacks.queries.plain import plain_number
@@ -119,9 +120,10 @@ def clean_logits(model: Model, x: Tensor, goal: Goal, norm: Norm, eps: float | T
 
     Raises:
         ValueError: ``expected ..., got ...`` for images outside [0, 1], not finite, of an integer type or in half
-            precision; a goal for another number of images; an ``eps`` that is not positive or of the wrong scale; a
-            model with batch norms in training mode, or that returns another shape, values that are not finite, or
-            probabilities; a class that the model does not have.
+            precision; a goal for another number of images, or on another device; an ``eps`` that is not positive or of
+            the wrong scale; a model with batch norms in training mode, that takes images of another dtype or on another
+            device, or that returns another shape, values that are not finite, or probabilities; a class that the model
+            does not have.
 
     Example:
         >>> from attacks import Linf, Untargeted
@@ -131,7 +133,7 @@ def clean_logits(model: Model, x: Tensor, goal: Goal, norm: Norm, eps: float | T
         ValueError: expected eps of at most 1 for linf (images are in [0, 1]), got 8: did you mean 8/255?
     """
     check_arguments(model, x, goal, norm, eps)
-    with first_look():
+    with first_look(), fitting(model, x):
         logits = forward(model, x, goal)
     check_logits(logits, goal)
     return logits
@@ -155,7 +157,7 @@ def clean_slope(model: Model, x: Tensor, goal: Goal, norm: Norm, eps: float | Te
         check_logits(logits, goal)
         return loss(logits, goal)
 
-    with first_look():
+    with first_look(), fitting(model, x):
         return slope(model, x, goal, checked)
 
 
@@ -163,7 +165,7 @@ def check_arguments(model: Model, x: Tensor, goal: Goal, norm: Norm, eps: float 
     """Check what can be checked before the model is queried.
 
     Raises:
-        ValueError: As :func:`clean_logits` does for images, the goal's number of rows, ``eps`` and the model's mode.
+        ValueError: As :func:`clean_logits` does for images, the goal's rows and device, ``eps`` and the model's mode.
 
     Example:
         >>> from attacks import Linf, Untargeted
@@ -172,12 +174,7 @@ def check_arguments(model: Model, x: Tensor, goal: Goal, norm: Norm, eps: float 
         ValueError: expected a goal for 2 images, got one for 1
     """
     check_images(x)
-    given: object = goal
-    if not isinstance(given, Goal) or not isinstance(given.ids, Tensor):
-        wanted = "a goal such as Untargeted(labels), or one derived from attacks.goals.BaseGoal"
-        raise ValueError(f"expected {wanted}, got {type(given).__name__}")
-    if len(goal.ids) != len(x):
-        raise ValueError(f"expected a goal for {len(x)} images, got one for {len(goal.ids)}")
+    check_goal(goal, x)
     if eps is not None:
         _check_eps(norm, eps, x)
     check_mode(model)
@@ -264,14 +261,15 @@ def check_images(x: Any, what: str = "images") -> None:
     Example:
         >>> check_images(torch.tensor([[0, 255]]))
         Traceback (most recent call last):
-        ValueError: expected float images (N, ...), got torch.int64 with shape (1, 2)
+        ValueError: expected float images (N, ...), got torch.int64 with shape (1, 2): pass x.float(), divided by ...
     """
     if not isinstance(x, Tensor):
         raise ValueError(f"expected float {what} (N, ...) as a tensor, got {type(x).__name__}")
     if x.ndim > 1 and not len(x):
         raise ValueError(f"expected at least one of the {what}, got shape {tuple(x.shape)}")
     if not x.dtype.is_floating_point or x.ndim < 2 or x.numel() == 0:
-        raise ValueError(f"expected float {what} (N, ...), got {x.dtype} with shape {tuple(x.shape)}")
+        way = "" if x.dtype.is_floating_point else ": pass x.float(), divided by the value of white, such as 255"
+        raise ValueError(f"expected float {what} (N, ...), got {x.dtype} with shape {tuple(x.shape)}{way}")
     if x.dtype not in (torch.float32, torch.float64):
         raise ValueError(
             f"expected {what} of float32 or float64, got {x.dtype}, too coarse for small perturbations: pass "

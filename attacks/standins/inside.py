@@ -76,7 +76,8 @@ def inside(model: Model, x: Tensor) -> Inside:
     One pass is traced, function by function. If the images reach the first layer with parameters without a gradient
     that agrees with finite differences, the gradient goes straight through to the layer's input, with its size and
     mixture of channels, which are fitted (BPDA). Later steps that have no gradient - rounding, signs, comparisons,
-    detached tensors, parts that run without a graph - get one. Custom functions (:class:`torch.autograd.Function`) and
+    detached tensors, parts that run without a graph - get one, unless nothing depends on them, as on a hook that logs
+    activations. Custom functions (:class:`torch.autograd.Function`) and
     hooks that falsify gradients are bypassed. And if the outputs are probabilities, labels, or logits of another scale
     or precision, the inner logits are used; their top class is always the model's prediction, so that what fools this
     fools the model, unless it draws random numbers.
@@ -111,6 +112,7 @@ def inside(model: Model, x: Tensor) -> Inside:
             return Inside(model)
         fronts, found = _fronts(looked)
     leaks = tuple(dict.fromkeys(name for name, layers in looked.seen.leaks if layers or not looked.seen.fresh))
+    leaks = () if looked.idle else leaks
     if not looked.graph and not fronts and not leaks:
         leaks = ("no_grad",)
     if leaks:

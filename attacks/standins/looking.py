@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from attacks.protocols import Model
+from attacks.queries.answers import find_logits
 from attacks.searches.draws import uniform
 from attacks.searches.patterns import pattern
 from attacks.standins.passing import Pass
@@ -44,6 +45,8 @@ class Looked(NamedTuple):
     """The pass with the gradients of what it computes; None if it has no custom backward pass."""
     ends: list[list[Tensor]]
     """The last layer's outputs for each of the perturbations."""
+    idle: bool
+    """Whether nothing depends on the results of steps without a gradient, such as those that only log activations."""
 
 
 def look(model: Model, x: Tensor) -> Looked | None:
@@ -65,7 +68,7 @@ def look(model: Model, x: Tensor) -> Looked | None:
         seen, answer = _watched(model, x.clone().requires_grad_(), bridged=True, plain=plain)
     if answer is None:
         return None
-    unbridged, _ = _watched(model, x.clone().requires_grad_(), bridged=False, plain=plain)
+    unbridged, true_answer = _watched(model, x.clone().requires_grad_(), bridged=False, plain=plain)
     values = _fresh(unbridged, seen) or _fresh(seen, seen)
     graph = all(value.requires_grad for value in unbridged.outputs[:1])
     ids = torch.arange(len(x), device=x.device)
@@ -82,12 +85,36 @@ def look(model: Model, x: Tensor) -> Looked | None:
     truly = None
     if seen.backwards.found:
         truly, _ = _watched(model, x.clone().requires_grad_(), bridged=True, plain=plain, honest=True)
-    return Looked(answer, seen, values, moves, moved, graph, plain, unbridged, truly, ends)
+    idle = bool(seen.leaks) and _idle(model, x, [(seen, answer), (unbridged, true_answer)], plain=plain)
+    return Looked(answer, seen, values, moves, moved, graph, plain, unbridged, truly, ends, idle)
 
 
-def _watched(model: Model, x: Tensor, *, bridged: bool, plain: bool, honest: bool = False) -> tuple[Pass, Any]:
+def _idle(model: Model, x: Tensor, passes: list[tuple[Pass, Any]], *, plain: bool) -> bool:
+    """Whether layers and output get the same values as in all of these passes if steps without a gradient give others.
+
+    That something with a gradient remains is not enough: a detached value may also be added to it, or come back as an
+    array or a number, or be changed in place, which changes the original only in a pass without bridges.
+    """
+    changed = _values(*_watched(model, x.clone().requires_grad_(), bridged=True, plain=plain, shaken=True), len(x))
+    before = [_values(seen, answer, len(x)) for seen, answer in passes]
+    return all(len(each) == len(changed) and all(map(_same, each, changed)) for each in before)
+
+
+def _values(seen: Pass, answer: Any, count: int) -> list[Any]:
+    # Of the values since the last layer, others than its own may be those of a step without a gradient themselves.
+    return [*seen.inputs, *seen.outputs[:1], find_logits(answer, count)]
+
+
+def _same(one: Any, two: Any) -> bool:
+    both = isinstance(one, Tensor) and isinstance(two, Tensor)
+    return both and one.dtype == two.dtype and torch.equal(one, two)
+
+
+def _watched(
+    model: Model, x: Tensor, *, bridged: bool, plain: bool, honest: bool = False, shaken: bool = False
+) -> tuple[Pass, Any]:
     """A pass with its own random numbers, and the output, or None if the model fails."""
-    seen = Pass(x, bridged=bridged, plain=plain, honest=honest)
+    seen = Pass(x, bridged=bridged, plain=plain, honest=honest, shaken=shaken)
     torch.manual_seed(0)
     try:
         with torch.enable_grad(), seen:

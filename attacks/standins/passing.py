@@ -43,6 +43,8 @@ class Pass(TorchFunctionMode):
         honest: Whether functions with a custom backward pass are differentiated by what they compute instead, and hooks
             on gradients are suppressed; only if ``bridged``.
         plain: Whether layers may use plain tensors, in a function without parameters.
+        shaken: Whether steps without a gradient after the first layer give other results, which shows whether anything
+            depends on them.
 
     Example:
         >>> x = torch.tensor([[0.3]], requires_grad=True)
@@ -73,9 +75,10 @@ class Pass(TorchFunctionMode):
         bridged: bool = False,
         plain: bool = False,
         honest: bool = False,
+        shaken: bool = False,
     ) -> None:
         super().__init__()
-        self.x, self._fronts, self._bridged, self._plain = x, fronts or {}, bridged, plain
+        self.x, self._fronts, self._bridged, self._plain, self._shaken = x, fronts or {}, bridged, plain, shaken
         self.backwards = Backwards(honest=bridged and honest)
         self._deep, self._weights, self._shadows = (WeakIdKeyDictionary() for _ in range(3))
         self.inputs, self.fresh, self.outputs, self.leaks = [], [], [], []
@@ -148,7 +151,10 @@ class Pass(TorchFunctionMode):
             return func(*args, **kwargs)
         if name not in _READING:
             self.leaks.append((name.strip("_"), len(self.inputs)))
-        return self._bridge(name, func, args, kwargs) if self._bridged else func(*args, **kwargs)
+        result = self._bridge(name, func, args, kwargs) if self._bridged else func(*args, **kwargs)
+        if self._shaken and (self.inputs or self._plain) and name not in (*_READING, *_CHOOSING):
+            return _other(result, in_place=result is first)
+        return result
 
     def _carries(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
         """Whether a call takes values that have, or had, a gradient with respect to the images."""
@@ -214,3 +220,10 @@ class Pass(TorchFunctionMode):
         if len(moving) != 1 or moving[0].shape != result.shape:
             return result
         return through(result, moving[0])
+
+
+def _other(result: Tensor, *, in_place: bool) -> Tensor:
+    """Values that differ everywhere from a result; written into it if that is what the step does."""
+    with torch.no_grad():
+        other = ~result if result.dtype == torch.bool else -result - 1
+        return result.copy_(other) if in_place else other

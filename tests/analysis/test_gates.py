@@ -1,17 +1,22 @@
 """Gates: what passes, what fails, what is refused, and that errors come before gates."""
 
 import json
+from itertools import combinations
 
 import pytest
 from frames import frame, images, row, unknown
-from runs import a_run, a_unit
+from runs import SUITE, a_run, a_unit
+from threat_rows import foggy
 
 from advbench.analysis.baseline import Baseline
-from advbench.analysis.gates import evaluate
+from advbench.analysis.gates import evaluate, refuse_in_advance
 from advbench.analysis.metrics import WORST_CASE
+from advbench.analysis.threats import WHOLE_RUN
 from advbench.config.gates import Gates
+from advbench.config.suite import Suite
 from advbench.errors import UserError
 from advbench.records.flag import Flag
+from advbench.sanitize import count_of
 
 HALF = images([0.01, None] * 50)
 """100 images, half of them broken."""
@@ -133,6 +138,47 @@ def test_errors_come_before_gates():
         "INCOMPLETE: 1 of 101 results are unknown (1.0%), at most 0.0% allowed; the first: RuntimeError: it is too much"
     )
     assert verdict([*HALF, unknown("s100")], min_robust_accuracy=1, max_unknown=0.01).exit_code == 1
+
+
+@pytest.mark.parametrize(("most", "code", "word"), [(0.01, 0, "PASSED: 1 gate held"), (0, 3, "INCOMPLETE: 1 of 101")])
+def test_a_gate_for_unknown_results_alone(most, code, word):
+    found = verdict([*HALF, unknown("s100")], max_unknown=most)
+    (result,) = found.results
+    assert (found.exit_code, result.gate, result.passed, result.threat) == (code, "max_unknown", not code, WHOLE_RUN)
+    assert found.headline.startswith(word)
+    assert result.message == f"1 of 101 results are unknown (1.0%), at most {100 * most:.1f}% allowed"
+
+
+GATES = {
+    "min_robust_accuracy": 0.4,
+    "floors": [{"min_robust_accuracy": 0.4}],
+    "max_drop_pp": 1,
+    "max_unknown": 0,
+    "require_flags_clear": True,
+}
+OF_ATTACKS = {**GATES, "min_proved_accuracy": 0.1, "max_open": 0.1}
+del OF_ATTACKS["max_unknown"], OF_ATTACKS["require_flags_clear"]
+
+
+@pytest.mark.parametrize("names", [*combinations(GATES, 1), *combinations(GATES, 2), tuple(GATES)])
+def test_every_gate_that_is_set_has_a_result(names):
+    found = verdict(baseline=of(HALF), **{name: GATES[name] for name in names})
+    wanted = {"min_robust_accuracy" if name == "floors" else name for name in names}
+    assert {result.gate for result in found.results} == wanted
+    assert found.headline == f"PASSED: {count_of(len(wanted), 'gate')} held"
+
+
+@pytest.mark.parametrize("name", OF_ATTACKS)
+def test_gates_about_attacks_are_refused_where_only_corruptions_are(name):
+    """They used to hold silently, since there was no number to compare."""
+    gates = Gates.model_validate({name: OF_ATTACKS[name]})
+    before = of(HALF) if name == "max_drop_pp" else None
+    units = [a_unit(["s0"], attack="corruption/fog", norm="", eps=None)]
+    message = f"the gate {name} is about attacks, and the run has only corruptions"
+    with pytest.raises(UserError, match=message):
+        evaluate(a_run(foggy(1, {0})), gates, before)
+    with pytest.raises(UserError, match=message):
+        refuse_in_advance(units, Suite.model_validate(SUITE), gates, before)
 
 
 def test_a_run_that_is_not_done_is_incomplete():

@@ -6,13 +6,16 @@ import math
 import numpy as np
 import pytest
 from frames import frame, images, left_out, row, unknown
+from hypothesis import given
+from hypothesis import strategies as st
 
 from advbench.analysis.run_analysis import RunAnalysis
 from advbench.analysis.statistics import mean_over
 from advbench.analysis.transfer.matrix import transfer_matrices
-from advbench.analysis.transfer.names import attack_labels
+from advbench.analysis.transfer.names import LONGEST_LABEL, attack_labels
 from advbench.config.suite import Suite
 from advbench.report.transfer.tables import transfer_tables
+from advbench.sanitize import display_name
 
 TEN = {"toy": tuple(f"class {i}" for i in range(10))}
 
@@ -153,3 +156,47 @@ def test_a_mean_over_several_networks_is_no_narrower_than_its_images_allow():
     assert apart.high - apart.low < alone.high - alone.low
     assert mean_over([]) is None
     assert mean_over([np.array([1.0, math.nan])]) is None
+
+
+LONG = {"steps": 2, "relative_step": 0.2, "decay": 0.9, "probability": 0.3, "smallest": 0.8, "loss": "margin"}
+
+
+def labels_of(*changes, attack="difgsm", surrogates=("",)):
+    """Labels of attacks with these changes of the parameters, as a table shows them."""
+    made = [{**LONG, **change} | ({"surrogate": each} if each else {}) for change in changes for each in surrogates]
+    labels = attack_labels([(attack, json.dumps(params)) for params in made])
+    return [display_name(label, limit=LONGEST_LABEL) for label in labels]
+
+
+def test_long_labels_name_as_few_parameters_as_tell_them_apart():
+    """The middle of a long label is cut, and with it went the parameters in which these differ."""
+    last = {"steps": 3, "relative_step": 0.3, "decay": 0.8, "probability": 0.4, "smallest": 0.7, "loss": "ce"}
+    assert labels_of({}, {"relative_step": 0.3, "probability": 0.4}, last) == [
+        "difgsm (relative_step=0.2)",
+        "difgsm (steps=2, relative_step=0.3)",
+        "difgsm (steps=3)",
+    ]
+
+
+def test_labels_that_are_still_too_long_are_numbered():
+    folder = "/very/long/folder/of/perturbations"
+    paths = [
+        {"perturbation": f"{folder}/{name}/fitted/in/the/very/same/way/to/each/of/them.safetensors"} for name in "ab"
+    ]
+    found = labels_of(*paths)
+    assert len(set(found)) == 2
+    assert [text[-6:] for text in found] == [" no. 1", " no. 2"]
+    sources = [f"an ensemble of many models, {name} and of others that are the same in all of them" for name in "ab"]
+    assert len(set(labels_of({}, {"steps": 5}, surrogates=sources))) == 4
+
+
+@given(
+    st.lists(
+        st.fixed_dictionaries({key: st.sampled_from([0, 1]) for key in LONG}),
+        unique_by=lambda change: tuple(sorted(change.items())),
+        max_size=5,
+    )
+)
+def test_no_two_attacks_look_the_same(changes):
+    found = labels_of(*changes)
+    assert len(set(found)) == len(changes)

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from attacks import (
+    DDN,
     FGSM,
     PGD,
     AnyLabelFlips,
@@ -15,6 +16,7 @@ from attacks import (
     Linf,
     OrderedTopK,
     Spared,
+    Square,
     Targeted,
     TopKExclusion,
     Untargeted,
@@ -221,3 +223,60 @@ def test_a_limit_may_be_larger_than_any_number_of_a_tensor():
     goal = Untargeted(Y)
     found = capped(PGD(steps=3), 10**400)(model, X, goal, eps=0.1)
     assert torch.equal(found, PGD(steps=3)(model, X, goal, eps=0.1))
+
+
+NET = nn.Sequential(nn.Flatten(), nn.Linear(3, 4)).eval()
+CONVERT = {
+    "pass x.float()": (NET, X.double()),
+    "pass x.double()": (nn.Sequential(nn.Linear(3, 4)).double().eval(), X),
+    r"such as lambda x: model\(x.to\(torch.bfloat16\)\)": (nn.Sequential(nn.Linear(3, 4)).bfloat16().eval(), X),
+    r"pass x.to\('meta'\)": (nn.Sequential(nn.Linear(3, 4)).to("meta").eval(), X),
+}
+"""What to do -> a network that takes images of another dtype or elsewhere, and images."""
+
+
+@pytest.mark.parametrize("advice", CONVERT)
+@pytest.mark.parametrize(
+    "attack", [FGSM(), PGD(), DDN(), Square(steps=5), capped(PGD(), 20)], ids=lambda a: type(a).__name__
+)
+def test_images_of_another_dtype_or_device_than_the_network_takes(attack, advice):
+    """They ended in torch's own sentence about Double and Float, from inside of the network."""
+    net, x = CONVERT[advice]
+    eps = {"eps": 0.1} if attack.kind == "budget" else {}
+    with pytest.raises(ValueError, match=f"expected (images|a model for images) .*{advice}"):
+        attack(net, x, Untargeted(Y), **eps)
+
+
+@pytest.mark.parametrize("advice", CONVERT)
+def test_a_function_around_such_a_network_is_seen_through(advice):
+    net, x = CONVERT[advice]
+    if "meta" not in advice:  # where a function takes its images is not known
+        with pytest.raises(ValueError, match=advice):
+            FGSM()(lambda x: net(x), x, Untargeted(Y), eps=0.1)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.bfloat16])
+def test_a_network_that_converts_its_images_takes_any(dtype):
+    net = nn.Sequential(nn.Linear(3, 4)).to(dtype).eval()
+    x_adv = FGSM()(lambda x: net(x.to(dtype)), X, Untargeted(Y), eps=0.1)
+    assert x_adv.dtype == X.dtype
+
+
+def test_another_error_of_a_model_stays_what_it_is():
+    def broken(x):
+        raise RuntimeError("no more")
+
+    with pytest.raises(RuntimeError, match="no more"):
+        FGSM()(broken, X, Untargeted(Y), eps=0.1)
+
+
+def test_whole_numbers_are_to_be_divided():
+    with pytest.raises(
+        ValueError, match=r"got torch.uint8 .*: pass x.float\(\), divided by the value of white, such as 255"
+    ):
+        FGSM()(NET, (255 * X).byte(), Untargeted(Y), eps=0.1)
+
+
+def test_a_goal_on_another_device():
+    with pytest.raises(ValueError, match=r"expected a goal on cpu, as the images are, got one on meta: .*labels.to\("):
+        FGSM()(NET, X, Untargeted(Y.to("meta")), eps=0.1)

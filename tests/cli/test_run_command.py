@@ -154,6 +154,23 @@ def test_gates_that_cannot_be_held_against_it_are_refused_before_any_work(monkey
     assert not Path("refused").exists()
 
 
+@pytest.mark.parametrize("gate", ["max_unknown = 0.1", "require_flags_clear = true"])
+def test_a_gate_about_the_whole_run_alone_is_evaluated(gate):
+    with Path("small.toml").open("a") as file:
+        file.write(f"[gates]\n{gate}\n")
+    verdict = json.loads(advb("run", "small.toml", *PLUGIN, "--json").stdout)
+    assert [(each["gate"], each["passed"]) for each in verdict["gates"]] == [(gate.split()[0], True)]
+    assert verdict["headline"] == "PASSED: 1 gate held"
+
+
+def test_a_drop_of_corruptions_alone_is_refused_before_there_is_a_baseline():
+    suite = re.sub(r"(?ms)^attacks = .*?\]$", 'corruptions = ["fog"]', Path("small.toml").read_text())
+    Path("small.toml").write_text(f"{suite}[gates]\nmax_drop_pp = 1\n")
+    result = advb("run", "small.toml", *PLUGIN, code=2)
+    assert "the gate max_drop_pp is about attacks, and the run has only corruptions" in result.stderr
+    assert not Path("reports").exists()
+
+
 def test_the_first_run_of_all_makes_the_baseline_that_its_gate_needs():
     with Path("small.toml").open("a") as file:
         file.write("[gates]\nmax_drop_pp = 1\n")

@@ -7,6 +7,7 @@ from tricks import DETERMINISTIC, RANDOM, Falsified, network
 
 from advbench.evaluation.checks.gradients import asks_for_gradients, carries_over, jumps, misled
 from advbench.evaluation.checks.model import check_model
+from attacks import inside
 
 SEVERE = {"E", "F"}
 HARMLESS = {"median"}
@@ -99,3 +100,77 @@ def test_a_model_with_a_twin_is_checked_by_what_carries_over():
     model.twin = lambda x: -net(x)
     found = {flag.id for flag in check_model(model, IMAGES, dataset="toy")}
     assert found == {"M6"}
+
+
+SEEN = []
+LOGS = {
+    "detached": lambda h: h.detach().mean().item(),
+    "kept": lambda h: h.detach(),
+    "an array": lambda h: h.detach().cpu().numpy().mean(),
+    "counted": lambda h: (h > 0).sum(),
+    "counted after": lambda h: (h.detach() > 0).float().mean(),
+    "rounded": lambda h: h.round().amax(),
+    "without a graph": torch.no_grad()(lambda h: h.sign().mean()),
+}
+"""What a hook may note of the values of a layer, which changes nothing."""
+
+
+def noted(log):
+    net = network()
+    for part in net:
+        part.register_forward_hook(lambda _part, _given, h: SEEN.append(LOGS[log](h)))
+    return net
+
+
+@pytest.mark.parametrize("log", LOGS)
+def test_a_hook_that_only_notes_values_hides_no_gradient(log):
+    assert check_model(noted(log), IMAGES, dataset="toy") == []
+    SEEN.clear()
+
+
+def _array(h):
+    return torch.from_numpy(h.detach().numpy().copy())
+
+
+def _in_place(h):
+    h.detach().mul_(4).round_().div_(4)
+    return h
+
+
+def _data(h):
+    h.data.mul_(4).round_().div_(4)
+    return h
+
+
+def _doubled(h):
+    return 2 * h if (h > 2).any() else h
+
+
+@torch.no_grad()
+def _graphless(h):
+    return (4 * h).round() / 4
+
+
+HIDE = {
+    "in part": lambda h: h + h.detach(),
+    "an array comes back": lambda h: h + _array(h),
+    "a number comes back": lambda h: h * (1 + h.detach().amax().item()),
+    "in place": _in_place,
+    "by its data": _data,
+    "a choice": lambda h: torch.where(h > 0.1, h, torch.zeros_like(h)),
+    "a branch": _doubled,
+    "a part without a graph": lambda h: h + _graphless(h),
+    "beside": lambda h: h + (h > 0.2).float(),
+}
+"""What a hook may put in place of the values of a layer, which does change the outputs."""
+
+
+@pytest.mark.parametrize("way", HIDE)
+@pytest.mark.parametrize("logs", [False, True])
+def test_a_hook_whose_values_go_on_is_still_flagged(way, logs):
+    net = noted("detached") if logs else network()
+    net[1].register_forward_hook(lambda _part, _given, h: HIDE[way](h))
+    flags = check_model(net, IMAGES, dataset="toy")
+    SEEN.clear()
+    assert "M8" in {flag.id for flag in flags}
+    assert inside(net, IMAGES).leaks

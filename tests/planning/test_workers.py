@@ -1,5 +1,7 @@
 """The number of processes that a run gets, and the device of each."""
 
+import json
+
 import pytest
 import torch
 
@@ -41,6 +43,46 @@ def test_as_many_as_there_are_units():
 def test_little_work_is_not_worth_a_process():
     assert choose_workers(plan(units=20, passes=1.0), "cpu").number == 1
     assert choose_workers(plan(units=0), "cpu").number == 1
+
+
+PROOFS = {"domains": 2000, "seconds": 60.0, "method": "auto"}
+
+
+def with_proofs(attacks, proofs, images=8, **limits):
+    """A plan of little attacks, followed by proofs."""
+    made = plan(units=attacks, passes=1.0)
+    names = tuple(map(str, range(images)))
+    params = json.dumps(PROOFS | limits)
+    more = [
+        Unit(
+            unit_id=f"p{i}",
+            task="prove",
+            model="m",
+            dataset="d",
+            samples=(0,) * images,
+            sample_ids=names,
+            params=params,
+        )
+        for i in range(proofs)
+    ]
+    return made._replace(units=(*made.units, *more))
+
+
+def test_proofs_are_worth_processes():
+    """Two units of eight images, 5 seconds each: they used to count as nothing, after one unit of an attack."""
+    assert choose_workers(with_proofs(1, 2), "cpu")[:2] == (3, "3 units of attacks and proofs")
+    assert choose_workers(with_proofs(1, 40), "cpu").number == 8
+
+
+@pytest.mark.parametrize("limits", [{"domains": 100}, {"seconds": 0.25}, {"method": "crown"}])
+def test_proofs_that_may_take_little_are_not(limits):
+    assert choose_workers(with_proofs(1, 4, **limits), "cpu").number == 1
+
+
+def test_proofs_need_memory(monkeypatch):
+    monkeypatch.setattr(workers, "free_memory", lambda: 8 * 2**30)
+    assert choose_workers(plan(), "cpu").number == 8
+    assert choose_workers(with_proofs(1, 40), "cpu")[:2] == (2, "8.0 GiB of memory, and 2.8 GiB for each")
 
 
 def test_a_number_that_is_asked_for_is_taken():

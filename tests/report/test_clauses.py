@@ -110,6 +110,8 @@ def test_corruptions_and_proofs_are_reported_as_what_was_tested():
     assert "| fog | 50.0 | 50.0 % " in clause(text, 5)
     assert "goals, norms, sizes and corruptions of clause 3 were tested" in clause(text, 7)
     assert "| corruption error | 15(4) |" in clause(text, 8)
+    assert "| corruption error, net on toy, mean over corruptions and severities | 50.0 % " in clause(text, 8)
+    assert "Threats:" not in clause(report(fog, Gates()), 3)
     for word in ("orruption", "prove that"):
         assert word not in report(ROWS).replace("mean corruption error", "")
 

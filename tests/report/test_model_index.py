@@ -3,6 +3,7 @@
 import pytest
 from frames import images, row
 from runs import SUITE, a_run, a_unit
+from threat_rows import foggy
 
 from advbench.analysis.gates import evaluate
 from advbench.config.gates import Gates
@@ -63,6 +64,73 @@ model-index:
 ---
 """
     )
+
+
+def test_errors_under_corruptions():
+    """A run of corruptions alone had an empty card."""
+    text = card([*foggy(1, {0}), *foggy(5, {0, 3})])
+    assert "# an image of which nothing is known counts as not robust, and as an error\n" in text
+    kinds = [line.split('"')[1] for line in text.splitlines() if line.startswith("    - type")]
+    assert kinds == ["accuracy", "corruption_error", "corruption_error"]
+    assert text.endswith(
+        """\
+    - type: "corruption_error"
+      value: 0.375
+      name: "Error under fog, mean over severities"
+      args:
+        corruption: "fog"
+        severity_1: 0.25
+        severity_5: 0.5
+        images: 4
+        unknown: 0
+        low: 0.093238307
+        high: 0.777830801
+---
+"""
+    )
+
+
+def test_mean_corruption_errors_of_imagenet_say_what_they_cover():
+    rows = [each for severity in range(1, 6) for each in foggy(severity, {0})]
+    run = a_run(rows)
+    run.manifest["classes"] = {"toy": [f"class {i}" for i in range(1000)]}
+    verdict = evaluate(run, Gates())
+    (found,) = verdict.analysis.corruptions
+    text = as_model_index(verdict, run)
+    covers = "over 1 of the 15 corruptions; AlexNet has 1"
+    for kind, name, mean in (("mce", "mCE", found.mce), ("relative_mce", "Relative mCE", found.relative_mce)):
+        value = f"{mean.value:.9f}".rstrip("0")
+        assert f'- type: "{kind}"\n      value: {value}\n      name: "{name} {covers}"\n' in text
+
+
+def test_errors_that_must_not_be_used_say_so():
+    """As in the gate: a flag of severity F, such as one about gradients, leaves these numbers as they are."""
+    text = card(foggy(1, {0}), flags=[FLAG | {"id": "M1", "severity": "E"}, FLAG])
+    assert text.count(" (in doubt: M1)") == 2
+    assert "M4" not in text
+
+
+def test_errors_stand_after_the_attacks_on_the_same_images():
+    text = card([*images([0.01, None, 0.02, None]), *foggy(1, {0}), *foggy(1, {0}, dataset="other")])
+    assert text.count('- name: "') == 1
+    assert text.count("task:") == 2
+    kinds = [line.split('"')[1] for line in text.splitlines() if line.startswith("    - type")]
+    of_other, of_toy = ["accuracy", "corruption_error", "corruption_error"], ["accuracy", "robust_accuracy"]
+    assert kinds == [*of_other, *of_toy, "corruption_error", "corruption_error"]
+
+
+def test_an_unknown_image_counts_as_an_error():
+    rows = foggy(1, {0})
+    rows[1] |= {"status": "unknown", "adv_class": None, "met": None, "flipped": None}
+    text = card(rows)
+    assert '      value: 0.5\n      name: "Mean error under corruptions"' in text
+    assert "unknown: 1\n" in text
+
+
+def test_without_labels_errors_are_changed_predictions():
+    text = card([each | {"label": None} for each in foggy(1, {0})])
+    assert '"accuracy"' not in text
+    assert '"Share of changed predictions under fog, mean over severities"' in text
 
 
 def test_a_data_set_of_the_hub_goes_by_its_name_there():

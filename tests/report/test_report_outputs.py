@@ -73,12 +73,13 @@ def test_on_a_terminal():
     assert (
         printed(summary(verdict()))
         == """\
-FAILED: 2 of 2 gates failed
+FAILED: 2 of 3 gates failed
   FAIL min_robust_accuracy · net on toy · untargeted · Linf ≤ 8/255: robust accuracy 24.4 to 26.8 %
 (10 to 11/41) [13.8, 41.9], at least 50.0 % required
   FAIL max_drop_pp · net on toy · untargeted · Linf ≤ 8/255: robust accuracy 17.5 points lower
 (±12.2): 41.5 to 43.9 % before, 24.4 to 26.8 % now, 7 images newly broken, 0 newly robust, p =
 0.0078; at most 2 points lower allowed at p < 0.05
+  ok   1 gate held
   flag F M4 net on toy: the outputs are probabilities; leave the softmax out
   flag I A12 net on toy: all attacks in linf use gradients: pgd, fmn; add a gradient-free one, such
 as square or hop_skip_jump, or standard, which combines both kinds
@@ -140,10 +141,11 @@ def test_as_markdown():
         == """\
 # advbench \\[ci\\]
 
-❌ **FAILED: 2 of 2 gates failed**
+❌ **FAILED: 2 of 3 gates failed**
 
 - ❌ min\\_robust\\_accuracy · net on toy · untargeted · Linf ≤ 8/255: robust accuracy 24.4 to 26.8 % (10 to 11/41) \\[13.8, 41.9\\], at least 50.0 % required
 - ❌ max\\_drop\\_pp · net on toy · untargeted · Linf ≤ 8/255: robust accuracy 17.5 points lower (±12.2): 41.5 to 43.9 % before, 24.4 to 26.8 % now, 7 images newly broken, 0 newly robust, p = 0.0078; at most 2 points lower allowed at p &lt; 0.05
+- ✅ 1 gate held
 
 ## Trust flags
 
@@ -188,7 +190,7 @@ def test_as_junit():
         as_junit(verdict(), [("run_id", "0123"), ("seed", "0")])
         == """\
 <?xml version="1.0" encoding="utf-8"?>
-<testsuites name="advbench" tests="5" failures="1" errors="0">
+<testsuites name="advbench" tests="6" failures="1" errors="0">
   <testsuite name="net on toy · untargeted · Linf" tests="4" failures="1" errors="0">
     <properties>
       <property name="run_id" value="0123" />
@@ -209,12 +211,28 @@ def test_as_junit():
       <system-out>robust accuracy 26.8 % (11/41) [15.7, 41.9]; under noise 100.0 % (41/41) [91.4, 100.0]; success 73.2 % (30/41) [58.1, 84.3]; {}</system-out>
     </testcase>
   </testsuite>
-  <testsuite name="run" tests="1" failures="0" errors="0">
+  <testsuite name="run" tests="2" failures="0" errors="0">
     <testcase classname="advbench" name="complete" time="0.000" />
+    <testcase classname="advbench" name="max_unknown" time="0.000">
+      <system-out>1 of 123 results are unknown (0.8%), at most 10.0% allowed</system-out>
+    </testcase>
   </testsuite>
 </testsuites>
 """
     )
+
+
+def test_corruptions_as_junit():
+    """A case for each at each severity, and one of the mean, which the gate is about."""
+    rows = [*foggy(1, {0}), *foggy(5, {0, 3})]
+    (suite, run) = ET.fromstring(as_junit(verdict(rows, Gates(max_corruption_error=0.2), flags=[])))
+    assert (suite.get("name"), suite.get("tests"), suite.get("failures")) == ("net on toy · corruptions", "3", "1")
+    found = {case.get("name"): case for case in suite.iter("testcase")}
+    assert [*found] == ["fog, severity 1", "fog, severity 5", "mean error under corruptions"]
+    assert found["fog, severity 5"].findtext("system-out") == "error 50.0 % (2/4) [15.0, 85.0]"
+    assert {case.get("classname") for case in found.values()} == {"net.toy.corruptions"}
+    assert found["mean error under corruptions"].find("failure").get("type") == "max_corruption_error"
+    assert run.get("tests") == "1"
 
 
 def test_as_annotations():
@@ -231,9 +249,13 @@ def test_as_annotations():
 @pytest.mark.parametrize(
     ("options", "code", "headline"),
     [
-        ({"gates": Gates(max_unknown=0.1)}, 0, "DONE: no gates were set"),
-        ({"gates": Gates(min_robust_accuracy=0.1, max_unknown=0.1)}, 0, "PASSED: 1 gate held"),
-        ({}, 1, "FAILED: 2 of 2 gates failed"),
+        ({"rows": images([0.01, None]), "gates": Gates()}, 0, "DONE: no gates were set"),
+        ({"gates": Gates(max_unknown=0.1)}, 0, "PASSED: 1 gate held"),
+        ({"gates": Gates(max_unknown=0)}, 3, UNKNOWN),
+        ({"gates": Gates(require_flags_clear=True, max_unknown=0.1), "flags": []}, 0, "PASSED: 2 gates held"),
+        ({"gates": Gates(require_flags_clear=True, max_unknown=0.1)}, 1, "FAILED: 1 of 2 gates failed"),
+        ({"gates": Gates(min_robust_accuracy=0.1, max_unknown=0.1)}, 0, "PASSED: 2 gates held"),
+        ({}, 1, "FAILED: 2 of 3 gates failed"),
         ({"gates": Gates(min_robust_accuracy=1)}, 3, UNKNOWN),
         ({"missing": [a_unit(["s0"])]}, 3, "INCOMPLETE: 1 unit of work not done; `advbench resume` does the rest"),
         ({"rows": [], "gates": Gates()}, 5, "NOTHING RUN: the run has no images"),
@@ -352,5 +374,5 @@ def test_numbers_without_labels_say_so():
 
 def test_gates_that_held_are_counted():
     found = verdict(gates=Gates(min_robust_accuracy=0.1, max_unknown=0.1))
-    assert printed(summary(found)).splitlines()[:2] == ["PASSED: 1 gate held", "  ok   1 gate held"]
-    assert "\n- ✅ 1 gate held\n" in as_markdown(found, "x")
+    assert printed(summary(found)).splitlines()[:2] == ["PASSED: 2 gates held", "  ok   2 gates held"]
+    assert "\n- ✅ 2 gates held\n" in as_markdown(found, "x")

@@ -120,7 +120,16 @@ def test_a_mean_error_under_corruptions_that_is_too_large_is_a_finding():
     assert found["ruleId"] == "max_corruption_error"
     assert found["message"]["text"].startswith("net on toy: mean error under corruptions 75.0 %")
     assert found["properties"]["mean_value"] == 0.75
+    assert run["properties"]["corruptions"][0]["errors"][0]["k"] == 3
     assert found["locations"][0]["logicalLocations"][0]["fullyQualifiedName"] == "net/toy"
+
+
+def test_too_many_unknown_results_are_a_finding():
+    _, run = report([*ROWS, unknown("lost")], Gates(max_unknown=0), flags=[])
+    (found,) = (result for result in run["results"] if result["ruleId"] == "max_unknown")
+    assert found["message"]["text"].startswith("the whole run: 1 of ")
+    assert found["properties"] == {"unknown": 1, "results": 61}
+    assert not run["invocations"][0]["executionSuccessful"]
 
 
 def test_a_check_that_is_unknown_here_has_no_rule():

@@ -13,6 +13,7 @@ import pytest
 from click.testing import CliRunner
 from frames import images, unknown
 from runs import a_run, finished
+from threat_rows import foggy
 
 from advbench.analysis.gates import evaluate
 from advbench.cli.main import main
@@ -132,6 +133,13 @@ def test_metrics_are_finite_and_their_names_harmless_and_distinct():
     assert all(math.isfinite(value) for value in found.values())
     assert all(re.fullmatch(r"[\w./-]{1,250}", name, re.ASCII) for name in found)
     assert sum(name.endswith("worst-case/robust_accuracy") for name in found) == len(names)
+
+
+def test_metrics_hold_errors_under_corruptions():
+    found = metrics_of(verdict_on([*foggy(1, {0}), *foggy(5, {0, 3}, model="a/b")])[0])
+    assert found["net/toy/corruptions/fog/severity_1"] == found["net/toy/corruptions/mean_error"] == 0.25
+    assert found["a-b/toy/corruptions/fog/severity_5"] == 0.5
+    assert found["net/toy/corruptions/clean_error"] == 0
 
 
 def test_what_has_no_number_is_left_out():

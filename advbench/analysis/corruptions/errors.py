@@ -51,6 +51,11 @@ class CorruptionResults:
     def __repr__(self) -> str:
         return one_line(self)
 
+    @property
+    def severities(self) -> tuple[int, ...]:
+        """Severities of the run, in ascending order."""
+        return tuple(sorted({severity for each in self.errors.values() for severity in each}))
+
     def as_dict(self) -> dict[str, Any]:
         """Everything as plain values, for JSON."""
         numbers = {name: getattr(self, name) for name in ("mean", "mce", "relative_mce")}
@@ -80,6 +85,19 @@ def corruption_results(frame: pd.DataFrame, classes: Mapping[str, int]) -> tuple
         _results(each.images, each.wrong, comparable=classes.get(each.images.threat.dataset) == alexnet.CLASSES)
         for each in corrupted(frame)
     )
+
+
+def classified_right(error: Proportion) -> Proportion:
+    """The images that are classified right, as a share of all.
+
+    Args:
+        error: Share of the images that are misclassified.
+
+    Example:
+        >>> classified_right(Proportion(1, 10, unknown=2))
+        Proportion(k=7, n=10, unknown=2)
+    """
+    return Proportion(error.n - error.k - error.unknown, error.n, error.unknown)
 
 
 def _results(images: ThreatResults, wrong: Wrong, *, comparable: bool) -> CorruptionResults:

@@ -1,12 +1,15 @@
 """Names of attacks in reports, with their surrogates and distinguishing parameters. Does not import torch."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from advbench.config.models.surrogate import SURROGATE
+from advbench.sanitize import display_name
 
 FROM = " from "
 """Text between the name of an attack and the label of its surrogate."""
+LONGEST_LABEL = 60
+"""Most characters of an attack's label in a table; a longer one loses its middle."""
 
 
 def made_on(params: str) -> str | None:
@@ -26,6 +29,9 @@ def made_on(params: str) -> str | None:
 def attack_labels(names: Sequence[tuple[str, str]]) -> list[str]:
     """Names of attacks; shared names are distinguished by the parameters in which the attacks differ.
 
+    Where that is longer than `LONGEST_LABEL`, it is by as few parameters as suffice; labels that would still look the
+    same once they are cut are numbered. So no two attacks look the same in a table.
+
     Args:
         names: Name and parameters (as JSON) of each attack.
 
@@ -38,11 +44,37 @@ def attack_labels(names: Sequence[tuple[str, str]]) -> list[str]:
         twins = [parameters(other) for name, other in names if name == attack]
         own = parameters(params)
         source = own.pop(SURROGATE, None)
-        differing = [key for key in own if any(twin.get(key) != own[key] for twin in twins)]
-        shown = ", ".join(f"{key}={own[key]}" for key in differing)
         called = attack if source is None else f"{attack}{FROM}{source}"
-        labels.append(f"{called} ({shown})" if shown else called)
-    return labels
+        label = _with(called, own, [key for key in own if any(twin.get(key) != own[key] for twin in twins)])
+        labels.append(label if len(label) <= LONGEST_LABEL else _with(called, own, _fewest(own, twins)))
+    return _numbered(labels)
+
+
+def _with(called: str, own: Mapping[str, object], keys: Sequence[str]) -> str:
+    shown = ", ".join(f"{key}={own[key]}" for key in keys)
+    return f"{called} ({shown})" if shown else called
+
+
+def _fewest(own: Mapping[str, object], twins: Sequence[Mapping[str, object]]) -> list[str]:
+    """A small set of parameters in which no twin is the same, in their own order."""
+    chosen = set[str]()
+    left = [twin for twin in twins if any(twin.get(key) != own[key] for key in own)]
+    while left:
+        key = max(own, key=lambda key: sum(twin.get(key) != own[key] for twin in left))
+        chosen.add(key)
+        left = [twin for twin in left if twin.get(key) == own[key]]
+    return [key for key in own if key in chosen]
+
+
+def _numbered(labels: Sequence[str]) -> list[str]:
+    """The labels, with a number at the end of those that look the same once they are cut."""
+    cut = [display_name(label, limit=LONGEST_LABEL) for label in labels]
+    return [
+        f"{label} no. {cut[: place + 1].count(cut[place])}"
+        if label != cut[place] and cut.count(cut[place]) > 1
+        else label
+        for place, label in enumerate(labels)
+    ]
 
 
 def parameters(params: str) -> dict[str, object]:

@@ -90,7 +90,9 @@ def most_passes(count: int) -> int:
         >>> most_passes(32) > 20 * 32
         True
     """
-    watched = 3 + TRIALS  # with and without bridges, again where layers are not seen, and with images moved slightly
+    # with and without bridges, again where layers are not seen, with other values in steps without a gradient, and with
+    # images moved slightly
+    watched = 4 + TRIALS
     return 3 * watched * (count + PROBED) + 5 * count + 1 + (1 + 2 * _DRAWS) * count
 
 

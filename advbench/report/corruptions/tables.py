@@ -62,23 +62,27 @@ def heat_maps(found: Iterable[CorruptionResults]) -> list[HeatMap]:
 
 
 def _heat_map(found: CorruptionResults) -> HeatMap:
-    severities = tuple(sorted({severity for each in found.errors.values() for severity in each}))
     rows = tuple(
         HeatRow(
             name=name.replace("_", " "),
-            cells=tuple(_cell(each.get(severity)) for severity in severities),
+            cells=tuple(_cell(each.get(severity)) for severity in found.severities),
             mean=str(found.means[name] or ""),
         )
         for name, each in found.errors.items()
     )
     title = f"{display_name(found.model)} on {display_name(found.dataset)} · corruptions"
-    return HeatMap(title, _lead(found), severities, rows)
+    return HeatMap(title, _lead(found), found.severities, rows)
+
+
+def describe_counted(found: CorruptionResults) -> str:
+    """Which corruptions the mean corruption errors cover, as the end of a name; empty for all of the benchmark's."""
+    return "" if found.counted == 15 else f" over {found.counted} of the 15 corruptions"
 
 
 def _lead(found: CorruptionResults) -> str:
     parts: list[str] = [f"clean error {found.clean}"]
     parts += [f"mean error {found.mean}"] if found.mean else []
-    over = "" if found.counted == 15 else f" over {found.counted} of the 15 corruptions"
+    over = describe_counted(found)
     parts += [f"mCE {found.mce}{over}"] if found.mce else []
     parts += [f"relative mCE {found.relative_mce}{over}"] if found.relative_mce else []
     parts += ["AlexNet has 100 %"] if found.mce else []

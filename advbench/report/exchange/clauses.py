@@ -121,8 +121,9 @@ def _method(verdict: Verdict, run: "StoredRun") -> Iterator[str]:
         yield _CORRUPTED
         yield ""
     threats = dict.fromkeys((cell.threat, cell.eps) for cell in verdict.analysis.cells)
-    yield "Threats:"
-    yield ""
+    if threats:
+        yield "Threats:"
+        yield ""
     yield from (f"- {escaped(describe_place(threat, eps))}" for threat, eps in threats)
 
 
@@ -175,6 +176,9 @@ def _support(verdict: Verdict, _run: "StoredRun") -> Iterator[str]:
             names = _names(references(c.attack for c in same if c.attack != WORST_CASE))
             number = f"robust accuracy, {describe_place(cell.threat, cell.eps)}"
             yield f"| {escaped(number)} | {escaped(str(cell.robust))} | {escaped(names)} |"
+    for found in verdict.analysis.corruptions:
+        number = f"corruption error, {found.model} on {found.dataset}, mean over corruptions and severities"
+        yield f"| {escaped(number)} | {escaped(str(found.mean or 'unknown'))} | - |"
     yield ""
     yield f"{AI_ACT}:"
     yield ""

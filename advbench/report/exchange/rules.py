@@ -55,6 +55,12 @@ GATES: dict[Gate, Help] = {
         "The model is less robust than the baseline by more than chance. `advbench compare BASELINE DIR` names the "
         "images that changed; `advbench baseline update DIR` accepts the change.",
     ),
+    "max_unknown": Help(
+        "TooManyUnknownResults",
+        "At most the share of results that the suite allows is unknown.",
+        "Some attacks or passes failed or took too long, so that nothing is known of their images. `advbench report "
+        "DIR --format html` lists the errors; `advbench resume DIR` tries units of work again that failed.",
+    ),
 }
 """Gate -> its rule; the one about flags has none, since each flag is a finding itself."""
 _FLAG_HELP = (
@@ -67,8 +73,8 @@ def rules() -> list[dict[str, Any]]:
     """The rules as `reportingDescriptor` objects of SARIF: gates first, then trust checks.
 
     Example:
-        >>> [rule["id"] for rule in rules()][:5]
-        ['min_robust_accuracy', 'min_proved_accuracy', 'max_open', 'max_corruption_error', 'max_drop_pp']
+        >>> [rule["id"] for rule in rules()][:6]
+        ['min_robust_accuracy', 'min_proved_accuracy', 'max_open', 'max_corruption_error', 'max_drop_pp', 'max_unknown']
     """
     gates = [_rule(gate, text, "error") for gate, text in GATES.items()]
     return gates + [_rule(name, _check(name, check.asks), "warning") for name, check in CHECKS.items()]

@@ -51,6 +51,7 @@ def as_sarif(verdict: Verdict, run: "StoredRun") -> str:
             "suite": run.suite.name,
             "verdict": verdict.headline,
             "cells": [_numbers(cell) for cell in verdict.analysis.cells],
+            "corruptions": [each.as_dict() for each in verdict.analysis.corruptions],
         },
     }
     return json.dumps({"$schema": SCHEMA, "version": "2.1.0", "runs": [whole]}, indent=2, allow_nan=False) + "\n"
@@ -91,6 +92,8 @@ def _flags(verdict: Verdict, run: "StoredRun") -> Iterator[dict[str, Any]]:
 
 def _about(verdict: Verdict, result: GateResult) -> dict[str, Any]:
     """The numbers that a gate is about: of a worst case, which is the first of its threat and eps, or a mean error."""
+    if result.gate == "max_unknown":
+        return {"unknown": verdict.analysis.unknown, "results": verdict.analysis.attempted}
     if result.gate == "max_corruption_error":
         errors = {(each.model, each.dataset): each.mean for each in verdict.analysis.corruptions}
         mean = errors[result.threat.model, result.threat.dataset]

@@ -6,6 +6,7 @@ from typing import NamedTuple
 from advbench.analysis.labels.rates import LabelRates, LabelTable
 from advbench.analysis.statistics import Proportion
 from advbench.analysis.threats import Threat
+from advbench.analysis.transfer.names import LONGEST_LABEL
 from advbench.report.columns import Column, describe_place
 from advbench.sanitize import display_name
 
@@ -55,7 +56,7 @@ def label_rows(tables: Iterable[LabelTable]) -> list[LabelRows]:
 
 def _in_words(table: LabelTable) -> LabelRows:
     place = describe_place(Threat(table.model, table.dataset, "", table.norm), table.eps)
-    attacks = ", ".join(display_name(name, limit=40) for name in table.attacks)
+    attacks = ", ".join(display_name(name, limit=LONGEST_LABEL) for name in table.attacks)
     lead = f"every label right: {table.clean} when clean, {table.robust} under {attacks}"
     lead += "; without labels: right means as when clean" if table.relative else ""
     rows = tuple(tuple(column.text(rates) for column in LABEL_COLUMNS) for rates in table.rates)
