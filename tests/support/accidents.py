@@ -11,6 +11,8 @@ import signal
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
+from waiting import ended
+
 HERE = Path(__file__).parent
 SUITE = {
     "name": "small",
@@ -50,8 +52,7 @@ def start(function, *arguments) -> BaseProcess:
 def finish(function, *arguments) -> int:
     """Its exit code; a negative one is the number of the signal that killed it."""
     process = start(function, *arguments)
-    process.join()
-    return process.exitcode
+    return ended(process)
 
 
 def quietly() -> None:
