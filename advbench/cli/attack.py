@@ -8,7 +8,7 @@ import click
 
 from advbench.catalog import DEFAULT_ATTACK, DEFAULT_MODEL
 from advbench.catalog.user_models import OWN
-from advbench.cli.console import Command, console, print_result, progress
+from advbench.cli.console import Command, announce_code, console, print_result, progress
 from advbench.cli.data_options import chosen_images, chosen_options
 from advbench.cli.imports import first_imports
 from advbench.cli.model_options import announce, described, description
@@ -16,6 +16,7 @@ from advbench.config.attack import attack_config
 from advbench.config.budgets import NORMS
 from advbench.config.goals import DEFAULT_GOAL, DEFAULT_LABEL_GOAL, FORMS_TEXT, LABEL_FORMS_TEXT, goal_with_k
 from advbench.config.masks import FORMS
+from advbench.config.models.surrogate import surrogate_named
 from advbench.config.pictures.photograph import DEFAULT_KAPPA, INPUT, ORIGINAL, parse_saved_as
 from advbench.config.pictures.photograph import FORMS as SAVED_FORMS
 from advbench.errors import ExitCode
@@ -40,6 +41,11 @@ if TYPE_CHECKING:
     "--weights", type=click.Path(path_type=Path), metavar="FILE", help="State dict to load: .safetensors, .pt or .pth."
 )
 @described()
+@click.option(
+    "--surrogate",
+    metavar="NAME",
+    help="Make the attack on this model instead, and transfer it: --model only judges. NAME+NAME is an ensemble.",
+)
 @click.option(
     "--attack",
     default=DEFAULT_ATTACK,
@@ -124,8 +130,10 @@ def attack(ctx: click.Context, /, as_text: bool, quiet: bool, goal: str | None, 
             options["out"] = Path("reports") / slug(f"{batch.resolve().name}-{options['attack']}")
     options["saved_as"] = options.pop("save_as")
     about = description(options, options["model"])
+    options["surrogate"] = options["surrogate"] and surrogate_named(options["surrogate"])
     config = attack_config(goal=goal_with_k(goal, k), about=about, data=chosen_images(options), **options)
     announce(config.model, about)
+    announce_code(*(each.name for each in (config.surrogate.models if config.surrogate else ())))
     with progress(quiet) as told:
         with first_imports():
             from advbench.pictures.attack import attack_pictures

@@ -100,7 +100,7 @@ def fit(model: str, as_text: bool, quiet: bool, **options: Any) -> None:
     """Fit a patch to pictures (files or folders of them), or to a single one.
 
     The patch is placed at random, rotated and scaled. For a single picture, its fooling rate is measured at other
-    random places.
+    random places. A folder that holds the result of another fit is refused.
     """
     options["data"] = chosen_images(options, limit=None)
     options["goal"] = parse_goal(options["goal"])

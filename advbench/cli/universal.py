@@ -97,7 +97,8 @@ def universal() -> None:
 def fit(model: str, eps: str | None, as_text: bool, quiet: bool, **options: Any) -> None:
     """Fit a perturbation to pictures (files or folders of them).
 
-    A checkpoint is kept: run the same command again to continue an interrupted fit.
+    A checkpoint is kept: run the same command again to continue an interrupted fit. A folder that
+    holds the result of another fit is refused.
     """
     if eps is None and options["norm"] != "linf":
         raise UserError(f"{options['norm']} has no default budget", hint="give one, such as --eps 5")

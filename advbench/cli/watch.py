@@ -139,8 +139,7 @@ def report(course: "Course", folder: Path) -> list[str]:
     if course.robust:
         lines.append("robust accuracy so far, in the worst case over the attacks with results:")
         lines += [
-            f"  {_threat(each)}: {each.robust}, {each.attacks} attack{'s' if each.attacks > 1 else ''}"
-            for each in course.robust[:MOST]
+            f"  {_threat(each)}: {each.robust}, {count_of(each.attacks, 'attack')}" for each in course.robust[:MOST]
         ]
         if (more := len(course.robust) - MOST) > 0:
             lines.append(f"  and {more} more: advbench report {folder}")

@@ -13,6 +13,7 @@ from advbench.config.data.name import ChosenImages
 from advbench.config.goals import DEFAULT_GOAL, DEFAULT_LABEL_GOAL, GOAL_FORMS, GoalSpec, parse_goal
 from advbench.config.masks import MaskSpec, parse_mask
 from advbench.config.model_description import NOTHING, Description
+from advbench.config.models.surrogate import SurrogateSpec
 from advbench.config.pictures.photograph import DEFAULT_KAPPA, INPUT, SavedAs
 from advbench.errors import UserError
 
@@ -31,6 +32,8 @@ class AttackConfig:
     """A file with the model's weights, instead of the published ones."""
     about: Description = NOTHING
     """Description of a user's own model: what its file or function does not state."""
+    surrogate: SurrogateSpec | None = None
+    """What attacks are made on instead of the model, which then only judges; None: the model itself."""
     attack: str = DEFAULT_ATTACK
     """A name of `advbench attacks`."""
     params: Mapping[str, Parameter] = field(default_factory=dict)
@@ -185,8 +188,9 @@ def _at_size(cards: Sequence[AttackCard], *, mask: str | None, **rest: object) -
             if value is not None:
                 raise UserError(f"{option} is for pictures attacked at their own size", hint="add --size original")
         return {"saved_as": None, "kappa": 0.0}
-    unable = {"--mask": mask, "--data": rest.get("data"), "--prove": rest.get("prove")}
-    for option, value in (unable | {"--max-passes": rest.get("max_passes")}).items():
+    names = ("data", "prove", "max_passes", "surrogate")
+    unable = {"--mask": mask} | {f"--{name.replace('_', '-')}": rest.get(name) for name in names}
+    for option, value in unable.items():
         if value:
             raise UserError(f"{option} goes with the model's input only", hint=f"leave {option} or --size original out")
     foreign = next((card for card in cards if card.source != "advbench"), None)

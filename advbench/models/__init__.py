@@ -91,22 +91,35 @@ def load_model(
 
 
 def _with_twin(classifier: "Classifier", name: str, about: Description, device: "torch.device") -> "Classifier":
-    """The classifier with the gradients of another model.
-
-    A twin that is one of the user's own models gets the classifier's description, unless it states all of that itself.
+    """The classifier with the gradients of another model, see :func:`load_beside`.
 
     Raises:
         UserError: The twin cannot be loaded, or is not for the same task.
     """
-    from advbench.models.files.described import SaysItselfError
     from advbench.models.twins import paired
+
+    return paired(classifier, load_beside(name, about, device))
+
+
+def load_beside(name: str, about: Description, device: "str | torch.device") -> "Classifier":
+    """Load a model that stands beside another one, such as the surrogate that attacks on it are made on.
+
+    Args:
+        name: Name of the model. One of the user's own gets the other's description, unless it states all of that
+            itself.
+        about: Description of the other model.
+        device: Where to put the classifier.
+
+    Raises:
+        UserError: It cannot be loaded.
+    """
+    from advbench.models.files.described import SaysItselfError
 
     mine = [field for field in about.said() if field not in described_fields(name) or field == "output"]
     try:
-        twin = load_model(name, about=about.without(*mine), device=device)
+        return load_model(name, about=about.without(*mine), device=device)
     except SaysItselfError:
-        twin = load_model(name, device=device)
-    return paired(classifier, twin)
+        return load_model(name, device=device)
 
 
 def _moved(classifier: "Classifier", device: "torch.device") -> "Classifier":

@@ -26,6 +26,7 @@ from advbench.pictures.outcome import PictureResult, failed, picture_result
 from advbench.pictures.proving import reach_of, with_reach
 from advbench.pictures.sessions.session import Session, hastened, open_sessions
 from advbench.pictures.sessions.several import Best, attack_by_several
+from advbench.pictures.sessions.surrogate import load_stand_in
 from advbench.records.record import OK, Reason, Record
 from advbench.records.storage.atomic import folder_for_results
 from advbench.records.storage.tables import write_records
@@ -68,7 +69,9 @@ def attack_pictures(
         if dataset is not None and config.data is not None:
             found, model = suit(found, dataset, config.data, model, config.model)
         session = open_sessions(config, model, named if make_attack is None else [make_attack(model)], found)
-        if make_attack is None and not config.precise and config.size != ORIGINAL:
+        if config.surrogate is not None:
+            session = session.on(load_stand_in(config, model, dataset))
+        elif make_attack is None and not config.precise and config.size != ORIGINAL:
             session = hastened(session)
         done = [failed(problem.path, str(problem), session.source) for problem in found.problems]
         numbering = Numbering()

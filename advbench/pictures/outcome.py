@@ -132,6 +132,7 @@ def provenance(
         "form": form,
         "goal_labels": goal_labels(config.goal, model),
     }
+    columns |= {} if config.surrogate is None else {"surrogate": config.surrogate.label}
     told = config.about.said()
     return Provenance(short_digest(version, columns, *([told] if told else [])), columns)
 

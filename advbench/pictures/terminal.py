@@ -27,9 +27,8 @@ def attacked(outcome: "PictureResult") -> RenderableType:
     """The output for one attacked picture: classes before and after, size, cost, files."""
     record = outcome.record
     table = _labels(outcome) if record.clean_labels is not None else _classes(outcome)
-    heading = (
-        f"{display_name(outcome.path)} · {record.model} · {record.attack} · {describe_norm(record.norm, record.eps)}"
-    )
+    made = f"{record.attack} on {record.surrogate}" if record.surrogate else record.attack
+    heading = f"{display_name(outcome.path)} · {record.model} · {made} · {describe_norm(record.norm, record.eps)}"
     folder = next(iter(outcome.files.values())).parent
     lines = [*describe_result(outcome), f"files in {display_name(folder, limit=200)}: {', '.join(outcome.files)}"]
     rivals = [_rivals(outcome)] if outcome.rivals else []

@@ -15,6 +15,7 @@ from advbench.planning.resources import Resources
 from advbench.planning.workers import PROCESS_BYTES, Wanted, Workers, choose_workers, largest_bytes
 from advbench.records.pace import describe_duration
 from advbench.records.unit import Unit
+from advbench.sanitize import count_of
 from attacks.queries.derivatives import has_gradient
 
 
@@ -69,7 +70,7 @@ def _total(plan: Plan, speed: dict[tuple[str, str], float], workers: Workers) ->
     seconds = sum(_seconds(unit, speed) for unit in plan.units)
     tasks = Counter(unit.task for unit in plan.units)
     return (
-        f"{len(plan.units)} unit{'' if len(plan.units) == 1 else 's'} ({tasks['attack']} of attacks), at most "
+        f"{count_of(len(plan.units), 'unit')} ({tasks['attack']} of attacks), at most "
         f"{sum(map(_passes, plan.units)):,.0f} passes "
         f"(a backward pass counts as two forward passes)\n"
         f"time: at most {describe_duration(seconds / workers.number)}; memory: about "

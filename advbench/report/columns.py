@@ -11,7 +11,7 @@ from advbench.analysis.statistics import Quantile
 from advbench.analysis.threats import WHOLE_RUN, Threat
 from advbench.analysis.transfer.names import LONGEST_LABEL
 from advbench.config.budgets import describe_eps, describe_norm
-from advbench.sanitize import display_name
+from advbench.sanitize import count_of, display_name
 
 UNLIKE = "* the two runs took their gradients from different forms of the network"
 """Meaning of a star in the table of a comparison."""
@@ -81,11 +81,10 @@ def describe_left_out(cell: Cell) -> str:
         return ""
     kind = cell.threat.goal.partition(":")[0]
     if (why := _ASIDE.get(kind)) is not None:
-        return f"; {cell.left_out} image{'' if cell.left_out == 1 else 's'} left out, {why}"
+        return f"; {count_of(cell.left_out, 'image')} left out, {why}"
     target = "the first target" if cell.threat.goal.startswith("ordered") else "the target"
-    if cell.left_out == 1:
-        return f"; 1 image left out: its {'class' if cell.relative else 'label'} is {target}"
-    return f"; {cell.left_out} images left out: their {'class' if cell.relative else 'label'} is {target}"
+    whose = f"{'its' if cell.left_out == 1 else 'their'} {'class' if cell.relative else 'label'}"
+    return f"; {count_of(cell.left_out, 'image')} left out: {whose} is {target}"
 
 
 _RIGHT = {

@@ -1,12 +1,18 @@
 """Adam, for attacks that descend a sum of a loss and a penalty."""
 
+import math
+
+import torch
 from torch import Tensor
+
+from attacks.geometry.rows import column, flat
 
 
 class Adam:
     """Turns gradients into steps of about unit length per value, by running means of gradients and their squares.
 
-    Nothing is shared between images.
+    Nothing is shared between images. The steps do not depend on the unit of the gradients: those of an image whose
+    squares would exceed the range of the dtype, as with logits around 1e30, are divided by a power of two.
 
     References:
         Kingma and Ba, Adam: a method for stochastic optimization <https://arxiv.org/abs/1412.6980>, 2015.
@@ -17,7 +23,6 @@ class Adam:
         beta2: Weight of the past in the mean of their squares.
 
     Example:
-        >>> import torch
         >>> adam = Adam(torch.zeros(1, 2))
         >>> adam.step(torch.tensor([[4.0, -0.5]]))
         tensor([[ 1., -1.]])
@@ -28,16 +33,28 @@ class Adam:
 
     def __init__(self, like: Tensor, beta1: float = 0.9, beta2: float = 0.999) -> None:
         self._mean, self._square = like.new_zeros(like.shape), like.new_zeros(like.shape)
+        self._unit = like.new_ones(len(like), *[1] * (like.ndim - 1))
         self._beta1, self._beta2, self._steps = beta1, beta2, 0
 
     def step(self, gradient: Tensor) -> Tensor:
         """The step to subtract, shaped like ``gradient`` (n, ...)."""
         self._steps += 1
+        gradient = self._in_units(gradient)
         self._mean.lerp_(gradient, 1 - self._beta1)
         self._square.mul_(self._beta2).addcmul_(gradient, gradient, value=1 - self._beta2)
-        self.scale = (self._square / (1 - self._beta2**self._steps)).sqrt_().add_(1e-8)
-        return self._mean / self.scale / (1 - self._beta1**self._steps)
+        scale = (self._square / (1 - self._beta2**self._steps)).sqrt_().add_(1e-8)
+        self.scale = scale * self._unit
+        return self._mean / scale / (1 - self._beta1**self._steps)
 
     def select(self, index: Tensor) -> None:
         """Continue with some of the images only: a mask or positions."""
-        self._mean, self._square = self._mean[index], self._square[index]
+        self._mean, self._square, self._unit = self._mean[index], self._square[index], self._unit[index]
+
+    def _in_units(self, gradient: Tensor) -> Tensor:
+        """The gradient divided by the image's unit, which is raised first if the squares need it."""
+        largest = column(flat(gradient).abs().amax(1), gradient)
+        power = largest / (2 * torch.frexp(largest).mantissa)
+        unit = torch.where(largest > math.sqrt(torch.finfo(gradient.dtype).max) / 2, power, 1).maximum(self._unit)
+        finer = self._unit / unit
+        self._mean, self._square, self._unit = self._mean * finer, self._square * finer.square(), unit
+        return gradient / unit

@@ -9,6 +9,7 @@ from oracles import images, linear
 from attacks import L2, NORMS, Untargeted
 from attacks.fmn import straight
 from attacks.queries.gradients import Slope
+from attacks.searches.adam import Adam
 
 FOLLOW_THE_BOUNDARY = [
     *[(name, norm) for name in ("fmn", "topk") for norm in NORMS],
@@ -32,6 +33,39 @@ def test_the_nearest_image_is_the_same(name, norm, scale):
         assert (sizes[0] <= sizes[1] + 1).all()
     else:
         torch.testing.assert_close(*sizes, rtol=1e-3, atol=0)
+
+
+@pytest.mark.parametrize(("name", "norm"), [("cw", "l2"), *(("pdpgd", norm) for norm in ("l2", "l1", "l0"))])
+def test_what_weighs_the_margin_against_the_size_fools_at_any_scale(name, norm):
+    model, x = linear().float(), images(4, (12,)).float()
+    goal, attack = Untargeted(model(x).argmax(1)), build(name, norm, 30)
+    # From some scale on the margin alone counts.
+    found, usual = (attack(lambda x, by=by: by * model(x), x, goal) for by in (2.0**110, 2.0**40))
+    assert (goal.margin(model(found)) < 0).all()
+    torch.testing.assert_close(found, usual)
+
+
+def test_steps_of_adam_do_not_depend_on_the_unit_of_the_gradients():
+    gradients = [noise(4, 12) * fall for fall in (1, 50, 3e4, 1e-3, 0.5)]
+    units = torch.tensor([1.0, 2.0**100, 2.0**70, 2.0**-20]).unsqueeze(1)
+    plain, other = Adam(torch.zeros(4, 12)), Adam(torch.zeros(4, 12))
+    for number, gradient in enumerate(gradients):
+        expected, found = plain.step(gradient), other.step(gradient * units)
+        torch.testing.assert_close(found[:3], expected[:3])
+        assert torch.equal(found[0], expected[0]), "other images change nothing"
+        torch.testing.assert_close(other.scale[:3] / units[:3], plain.scale[:3])
+        if number == 2:
+            kept = torch.tensor([0, 1, 2])
+            units, gradients[3:] = units[kept], [each[kept] for each in gradients[3:]]
+            plain.select(kept)
+            other.select(kept)
+
+
+def test_a_gradient_that_becomes_huge_is_followed():
+    adam, exact = Adam(torch.zeros(1, 2)), Adam(torch.zeros(1, 2, dtype=torch.float64))
+    for size in (0.0, 1.0, 1e30, 1e36, 3e38, 1.0):
+        gradient = torch.tensor([[size, -size / 4]])
+        torch.testing.assert_close(adam.step(gradient).double(), exact.step(gradient.double()))
 
 
 @each_scale

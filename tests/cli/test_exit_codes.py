@@ -1,7 +1,11 @@
 """How `advbench attack` ends: its exit codes, and the sentence for each mistake."""
 
+import os
 import re
 import struct
+import subprocess
+import sys
+import tomllib
 import zlib
 from pathlib import Path
 
@@ -13,6 +17,7 @@ from command import attack, rows_of, run
 from PIL import Image
 from safetensors.torch import save_file
 
+ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.usefixtures("fakes_registered", "without_panel")
 
 
@@ -268,3 +273,18 @@ def test_an_interrupt_before_a_command_begins_ends_with_130_too(folder, monkeypa
     monkeypatch.setattr("click.Group.make_context", stop)
     result = run("--help")
     assert (result.exit_code, result.stdout, result.stderr) == (130, "", "interrupted\n")
+
+
+def _installed() -> list[str]:
+    """What the installed command does."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    module, function = project["scripts"]["advbench"].split(":")
+    return ["-c", f"import sys\nfrom {module} import {function}\nsys.exit({function}())"]
+
+
+@pytest.mark.parametrize("command", [["-m", "advbench"], _installed()], ids=["module", "installed"])
+def test_an_interrupt_while_python_imports_the_command_line_ends_as_quietly(tmp_path, command):
+    (tmp_path / "click.py").write_text("raise KeyboardInterrupt  # as Ctrl-C does in the middle of an import\n")
+    environment = os.environ | {"PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"}
+    done = subprocess.run([sys.executable, *command, "--help"], env=environment, capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "interrupted\n")

@@ -115,6 +115,19 @@ def test_apply_writes_the_picture_with_the_patch_and_nothing_else_changed(fitted
     assert row["met"] == (int(model(x_adv.unsqueeze(0)).argmax()) == 3)
 
 
+def test_a_folder_with_the_result_of_another_fit_is_refused_and_the_same_fit_may_be_repeated(photographs, tmp_path):
+    options = (*FIT, photographs / "1.png", "--out", tmp_path, "--steps", 2)
+    assert run(*options).exit_code == 0
+    held = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    message = refused(*options, "--goal", "targeted:3")
+    assert "holds the result of another fit" in message
+    assert "goal: untargeted -> targeted:3" in message
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == held
+    assert run(*options).exit_code == 0
+    fakes.picture(tmp_path / "patch.png", 0)
+    assert "cannot tell which fit" in refused(*options)
+
+
 def test_mistakes_end_with_one_clear_message(fitted, photographs, tmp_path):
     fakes.picture(tmp_path / "plain.png", 0)
     (tmp_path / "notes.txt").write_text("no patch")

@@ -6,7 +6,6 @@ import json
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +15,7 @@ import pytest
 import torch
 from click.testing import CliRunner, Result
 from safetensors.torch import load_file
+from waiting import until
 
 from advbench import load_model
 from advbench.catalog.zoo import FOLDER
@@ -106,8 +106,7 @@ def test_a_process_that_is_killed_leaves_a_checkpoint_that_goes_on(
         "0",
     ]
     with subprocess.Popen([sys.executable, "-m", "advbench", *arguments, "--quiet"]) as process:
-        while not (out / "checkpoint.safetensors").exists() and process.poll() is None:
-            time.sleep(0.01)
+        until((out / "checkpoint.safetensors").exists, "an epoch is done", process)
         process.kill()
     assert process.returncode == -signal.SIGKILL
     left = read_progress(out / "checkpoint.safetensors")["history"]

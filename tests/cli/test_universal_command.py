@@ -133,6 +133,25 @@ def test_a_checkpoint_of_another_fit_is_refused(photographs, tmp_path, monkeypat
     assert "cannot be read" in refused(*FIT, photographs, "--out", tmp_path)
 
 
+def test_a_folder_with_the_result_of_another_fit_is_refused_and_the_same_fit_may_be_repeated(photographs, tmp_path):
+    file = tmp_path / "perturbation.safetensors"
+    assert run(*FIT, photographs, "--eps", "40/255", "--out", tmp_path).exit_code == 0
+    held = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    for options in (("--eps", "9/255"), ("--eps", "40/255", "--algorithm", "deepfool"), ("--norm", "l2", "--eps", 2)):
+        message = refused(*FIT, photographs, *options, "--out", tmp_path)
+        assert f"{tmp_path} holds the result of another fit" in message
+        assert "choose another folder with --out" in message
+        assert {path: path.read_bytes() for path in tmp_path.iterdir()} == held
+    for change in (("--seed", 1), ("--held-out", 0.5)):
+        assert " -> " in refused(*FIT, photographs, "--eps", "40/255", *change, "--out", tmp_path)
+    assert run(*FIT, photographs, "--eps", "40/255", "--out", tmp_path).exit_code == 0
+    for found in (b"damaged", Perturbation(delta=torch.full((3, 5, 5), 0.1), norm=Linf(), eps=0.1).as_bytes()):
+        file.write_bytes(found)
+        message = refused(*FIT, photographs, "--eps", "40/255", "--out", tmp_path)
+        assert "another fit" in message or "cannot tell which fit" in message
+        assert file.read_bytes() == found
+
+
 def test_the_original_algorithm_and_other_goals_work_from_the_command_line(photographs, tmp_path):
     for name, options in {
         "deepfool": ("--algorithm", "deepfool", "--steps", 1),

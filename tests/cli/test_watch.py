@@ -15,6 +15,7 @@ import pytest
 from accidents import finish, slow_suite, start, wait_for
 from command import run
 from run_folders import make, records, unit
+from waiting import LIMIT, ended
 
 from advbench.analysis.course import RunWatcher
 from advbench.records.record import UNKNOWN
@@ -112,7 +113,7 @@ def test_a_unit_that_failed_and_is_done_later_is_read_again(tmp_path):
 def test_a_process_that_was_killed(tmp_path):
     make(tmp_path, {PGD: broken(PGD, 1)}, [FMN], status="running")
     process = subprocess.Popen([sys.executable, "-c", ""])
-    process.wait()
+    ended(process)
     held(tmp_path, process.pid)
     code, lines = watched(tmp_path)
     assert code == 3
@@ -234,8 +235,8 @@ def test_a_run_is_watched_killed_resumed_and_watched_again(tmp_path):
     first = watcher.stdout.readline()
     assert re.match(r"running: \d+ of \d+ units \(\d+ %\), 0 unknown, .* units a (second|minute), .* left", first)
     os.kill(process.pid, signal.SIGKILL)
-    process.join()
-    rest, errors = watcher.communicate()
+    ended(process)
+    rest, errors = watcher.communicate(timeout=LIMIT)
     assert (watcher.returncode, errors) == (3, "")
     assert f"to continue: advbench resume {out}" in rest
     assert "killed: " in rest
@@ -251,7 +252,7 @@ def test_a_run_is_watched_killed_resumed_and_watched_again(tmp_path):
     assert seen == {"1"}
     assert look.look().status == "complete"
     watcher = watching(out)
-    said, errors = watcher.communicate()
+    said, errors = watcher.communicate(timeout=LIMIT)
     assert (watcher.returncode, errors) == (0, "")
     units = json.loads((out / "manifest.json").read_text())["units"]
     assert said.startswith(f"complete: {units} of {units} units (100 %), 0 unknown")
@@ -265,7 +266,7 @@ def test_watching_does_not_keep_a_run_from_its_folder(tmp_path):
     watcher = watching(out)
     assert watcher.stdout.readline().startswith("running: ")
     assert finish(accidents.plain, out) == 0
-    said, errors = watcher.communicate()
+    said, errors = watcher.communicate(timeout=LIMIT)
     assert (watcher.returncode, errors) == (0, "")
     assert "complete: " in said
 
@@ -302,5 +303,5 @@ def test_ctrl_c_ends_the_watching_alone(tmp_path):
     watcher = watching(tmp_path)
     watcher.stdout.readline()
     watcher.send_signal(signal.SIGINT)
-    watcher.communicate()
+    watcher.communicate(timeout=LIMIT)
     assert watcher.returncode == 130

@@ -1,6 +1,7 @@
 """Images that are of the class already that a goal wants: attacked by nobody, counted by no number, and always told."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import fakes
@@ -26,7 +27,7 @@ from advbench.execution.tasks import do
 from advbench.execution.unit_results import Done
 from advbench.pictures.choice import read_input
 from advbench.records.record import LEFT_OUT, OK, UNKNOWN
-from advbench.report.columns import tables
+from advbench.report.columns import describe_left_out, tables
 from advbench.report.junit import as_junit
 from advbench.testing import Bench
 from attacks import Linf, Perturbation, Targeted, fooled
@@ -96,6 +97,7 @@ def test_tables_and_reports_say_how_many_and_why():
     assert table.clean.endswith("; 2 images left out: their label is the target")
     one = [each | {"goal": "ordered-topk:3,4"} for each in rows()[:9]]
     assert tables(cells(frame(one)))[0].clean.endswith("; 1 image left out: its label is the first target")
+    assert describe_left_out(replace(analysis.cells[0], left_out=2000)).startswith("; 2,000 images left out: their")
     nameless = [each | {"label": None} for each in rows()]
     assert "2 images left out: their class is the target; without labels" in tables(cells(frame(nameless)))[0].clean
     assert "2 images left out: their label is the target" in as_junit(evaluate(a_run(rows()), Gates()))

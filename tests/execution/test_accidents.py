@@ -18,6 +18,7 @@ import hearing
 import pandas as pd
 import pytest
 from accidents import SUITE, TOML, finish, slow_suite, start, wait_for
+from waiting import LIMIT, ended, until
 
 import advbench
 from advbench.api import run
@@ -86,11 +87,12 @@ def test_killed_at_random_times_until_it_is_done(golden, tmp_path):
         out = tmp_path / f"run {lap}"
         while True:  # until this lap's run is done
             process = start(accidents.plain, out)
-            process.join(chance.uniform(0, whole) if kills < 20 else None)
+            process.join(chance.uniform(0, whole) if kills < 20 else LIMIT)
             if process.exitcode is not None:
                 break
+            assert kills < 20, f"nobody disturbed it, and it did not end in {LIMIT} seconds"
             os.kill(process.pid, signal.SIGKILL)
-            process.join()
+            ended(process)
             kills += 1
             halfway.add(len(list(out.glob("shards/*.parquet"))))
         assert process.exitcode == 0
@@ -195,8 +197,7 @@ def test_a_signal_ends_it_and_it_is_resumed(tmp_path, number, code):
     process = start(accidents.command, arguments)
     wait_for(out / "shards", process)
     os.kill(process.pid, number)
-    process.join()
-    assert process.exitcode == code
+    assert ended(process) == code
     assert json.loads((out / "manifest.json").read_text())["status"] == "interrupted"
     there = {path: path.stat().st_ino for path in shards(out)}
     assert finish(accidents.command, ["resume", str(out), "--plugin", "fake_plugin"]) == 0
@@ -212,7 +213,7 @@ def test_two_processes_on_one_folder(tmp_path):
     with pytest.raises(UserError, match=rf"another process \(pid {process.pid}\) is running in .*\nwait for it"):
         run(SUITE, out=out)
     os.kill(process.pid, signal.SIGKILL)
-    process.join()
+    ended(process)
     with pytest.raises(UserError, match="holds another run"):  # its lock went with it
         run(SUITE, out=out)
 
@@ -316,13 +317,10 @@ class TestWorkers:
         options = ["--plugin", "fake_plugin", "--workers", "2", "--out", tmp_path / "run"]
         command = [sys.executable, "-m", "advbench", "run", suite, *options]
         process = hearing.start(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        while not (workers := _at_work(process.pid)):
-            assert process.poll() is None
-            time.sleep(0.1)
+        workers = until(lambda: _at_work(process.pid), "both workers begin", process)
         process.send_signal(number)
-        process.wait()
-        while any(map(_is_alive, workers)):
-            time.sleep(0.1)
+        ended(process)
+        until(lambda: not any(map(_is_alive, workers)), "no worker is left")
 
 
 def _at_work(run: int) -> list[int]:

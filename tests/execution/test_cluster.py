@@ -15,6 +15,7 @@ from accidents import SUITE, TOML
 from clusters import dask
 from hosts import hosts
 from tables import tables_restored
+from waiting import LIMIT, ended, until
 
 import advbench
 from advbench.api import run
@@ -67,8 +68,7 @@ class TestAccidents:
         with Client(two.address, set_as_default=False) as client:
             same(golden, run(SUITE, out=tmp_path, cluster=client))
             assert client.status == "running"
-            deadline = client.submit(int, 1)
-            assert deadline.result() == 1
+            assert client.submit(int, 1).result(timeout=LIMIT) == 1
 
     def test_code_that_only_the_run_has_goes_with_it(self, two, tmp_path, monkeypatch):
         monkeypatch.chdir(tmp_path)
@@ -92,7 +92,7 @@ class TestAccidents:
             code = f"import accidents, pathlib; accidents.plain(pathlib.Path('run'), cluster='{found.address}')"
             command = [*first.prefix, sys.executable, "-c", code]
             around = os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
-            subprocess.run(command, cwd=tmp_path, env=around, check=True)
+            subprocess.run(command, cwd=tmp_path, env=around, check=True, timeout=2 * LIMIT)
         same(golden, advbench.load_run(tmp_path / "run"))
         assert found.address.startswith(f"tcp://{first.address}:")
         for number, host in enumerate(others):
@@ -162,14 +162,11 @@ class TestAccidents:
         command = [sys.executable, "-m", "advbench", "run", suite, *options]
         process = hearing.start(command, env=around, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         with Client(two.address, set_as_default=False) as client:
-            while not _at_work(client):
-                assert process.poll() is None
-                time.sleep(0.2)
+            until(lambda: _at_work(client), "workers do units", process)
             time.sleep(3)
             process.send_signal(signal.SIGINT)
-            assert process.wait() == 130
-            while any(client.processing().values()):
-                time.sleep(0.2)
+            assert ended(process) == 130
+            until(lambda: not any(client.processing().values()), "no task is left")
 
     def test_tls(self, golden, tmp_path, monkeypatch):
         run_openssl(tmp_path)
@@ -198,8 +195,7 @@ class TestAccidents:
             def join(what, done, total):
                 if done >= 1 and not joined:
                     joined.append(found.worker("--preload", "other_version"))
-                    while "Registered to" not in (tmp_path / "worker 1.log").read_text():
-                        time.sleep(0.1)
+                    found.registered(1)
 
             done = run(SUITE, out=tmp_path / "run", cluster=found.file, progress=join)
         assert joined

@@ -264,10 +264,11 @@ def test_timm_names_of_no_classifier(name: str, message: str, hint: str) -> None
 def test_no_timm_name_ends_in_a_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
     import timm
 
-    def offline(*_: object) -> str:
+    def offline(*_: object, **__: object) -> str:
         raise OSError("no route to host")
 
     monkeypatch.setattr("huggingface_hub.hf_hub_download", offline)
+    monkeypatch.setattr("huggingface_hub.HfApi.model_info", offline)
     for name in timm.list_pretrained():
         with pytest.raises(UserError, match=r"lacks its weights|no weights on the hub|is not a classifier") as error:
             load_model(f"timm/{name}")

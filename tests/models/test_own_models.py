@@ -1,6 +1,7 @@
 """Models of the user's own: functions, TorchScript, exported programs, ONNX files, names of timm's."""
 
 import logging
+import socket
 import sys
 import warnings
 from pathlib import Path
@@ -340,14 +341,17 @@ def test_timm_names_that_do_not_exist() -> None:
         load_model("timm/resnet81")
 
 
-def test_timm_without_a_network_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    def offline(repository: str, file: str) -> str:
-        raise OSError("no route to host")
-
-    monkeypatch.setattr("huggingface_hub.hf_hub_download", offline)
-    with pytest.raises(UserError, match="no route to host") as error:
-        load_model("timm/resnet18.a1_in1k")
+def test_timm_without_a_network_says_at_once_what_to_do(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    waits: list[float] = []
+    with socket.socket() as closed:  # nobody listens at its port
+        closed.bind(("127.0.0.1", 0))
+        monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", f"http://127.0.0.1:{closed.getsockname()[1]}")
+        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+        monkeypatch.setattr("time.sleep", waits.append)
+        with pytest.raises(UserError, match=r"cannot be downloaded: .*refused") as error:
+            load_model("timm/resnet18.a1_in1k")
     assert "hf download timm/resnet18.a1_in1k model.safetensors" in error.value.hint
+    assert not waits
 
 
 def test_plain_callables_are_classifiers_too() -> None:

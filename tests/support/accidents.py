@@ -8,9 +8,10 @@ import multiprocessing
 import os
 import resource
 import signal
-import time
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+
+from waiting import ended, until
 
 HERE = Path(__file__).parent
 SUITE = {
@@ -51,8 +52,7 @@ def start(function, *arguments) -> BaseProcess:
 def finish(function, *arguments) -> int:
     """Its exit code; a negative one is the number of the signal that killed it."""
     process = start(function, *arguments)
-    process.join()
-    return process.exitcode
+    return ended(process)
 
 
 def quietly() -> None:
@@ -165,9 +165,7 @@ def slow_suite(folder: Path) -> Path:
 
 def wait_for(folder: Path, process: BaseProcess) -> None:
     """Wait until a run has saved something."""
-    while not (folder.exists() and any(folder.iterdir())):
-        assert process.exitcode is None, f"it ended with {process.exitcode}"
-        time.sleep(0.01)
+    until(lambda: folder.exists() and any(folder.iterdir()), "the run saves something", process)
 
 
 DECIDED = {

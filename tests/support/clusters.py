@@ -5,12 +5,12 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from hosts import Host
+from waiting import ended, until
 
 HERE = Path(__file__).parent
 QUICK = {
@@ -37,9 +37,7 @@ class Dask:
         self.workers: list[subprocess.Popen] = []
         where = ["--host", hosts[0].address if hosts else "127.0.0.1", "--protocol", protocol, "--port", "0"]
         self.scheduler = self._start("scheduler", *where, "--no-dashboard", *options, host=hosts and hosts[0])
-        while not self.file.exists() or not self.file.read_text():
-            assert self.scheduler.poll() is None, (folder / "scheduler.log").read_text()
-            time.sleep(0.1)
+        until(self._is_there, "the scheduler writes its file", self.scheduler, log=folder / "scheduler.log")
         self.address = json.loads(self.file.read_text())["address"]
 
     def worker(self, *options: str, **environment: str) -> subprocess.Popen:
@@ -56,7 +54,20 @@ class Dask:
         for process in [*self.workers, self.scheduler]:
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+            ended(process)
+
+    def registered(self, number: int) -> None:
+        """Wait until a worker is registered.
+
+        Args:
+            number: The number of the worker, in the order in which they were started.
+        """
+        log = self.folder / f"worker {number}.log"
+        what = f"worker {number} is registered"
+        until(lambda: "Registered to" in log.read_text(), what, self.workers[number], self.scheduler, log=log)
+
+    def _is_there(self) -> bool:
+        return self.file.exists() and bool(self.file.read_text())
 
     def _start(self, what, *arguments, log="", environment=None, host=None):
         paths = [str(HERE), str(HERE.parent), str(HERE.parents[1])]
@@ -77,8 +88,7 @@ def dask(folder: Path, workers: int = 0, **options):
         for _ in range(workers):
             found.worker()
         for number in range(workers):
-            while "Registered to" not in (folder / f"worker {number}.log").read_text():
-                time.sleep(0.1)
+            found.registered(number)
         yield found
     finally:
         found.end()

@@ -20,6 +20,7 @@ from advbench.catalog.cards import Access, AttackCard, Search
 from advbench.config.budgets import NORMS, describe_size
 from advbench.records.flag import Flag
 from advbench.records.record import PROOF, Reason, largest_size
+from advbench.sanitize import count_of
 
 TOLERANCE = 0.002
 """Share of the images on which a weaker attack may succeed where a stronger one fails (AutoAttack's rule). A single
@@ -137,7 +138,7 @@ def _iterative(evidence: ThreatResults) -> Iterator[Flag]:
                 if count := _missed(evidence, [single], [iterative], eps):
                     yield _flag(
                         "A7", evidence, iterative.label, count,
-                        f"misses {count} of {_all(evidence)} that {single.label} breaks {_at(evidence, eps)}",
+                        f"misses {count:,} of {_all(evidence)} that {single.label} breaks {_at(evidence, eps)}",
                         "more steps, another step size or another loss; look for masked gradients",
                     )  # fmt: skip
 
@@ -157,7 +158,7 @@ def _white_box(evidence: ThreatResults) -> Iterator[Flag]:
         for trial in black:
             if not (count := _missed(evidence, [trial], others, eps)):
                 continue
-            message = f"breaks {count} of {_all(evidence)} that all white-box attacks miss {_at(evidence, eps)}"
+            message = f"breaks {count:,} of {_all(evidence)} that all white-box attacks miss {_at(evidence, eps)}"
             if _search(trial) == "blind" and _access(trial) != "nothing":
                 yield _flag("A9", evidence, trial.label, count, message, _MASKED)
             else:
@@ -179,7 +180,7 @@ def _monotone(evidence: ThreatResults) -> Iterator[Flag]:
         if count := int(violations.sum()):
             yield _flag(
                 "A10", evidence, trial.label, count,
-                f"fails on {count} of {_all(evidence)} at a larger eps than it broke them with",
+                f"fails on {count:,} of {_all(evidence)} at a larger eps than it broke them with",
                 "the search is unstable: more steps or restarts; the curves count the success at the smaller eps",
             )  # fmt: skip
 
@@ -213,7 +214,7 @@ def _proved_and_fooled(evidence: ThreatResults) -> Iterator[Flag]:
         threat = evidence.threat
         yield Flag(
             id="P1", severity="E", model=threat.model, dataset=threat.dataset, value=count / len(both),
-            message=f"{count} of {_all(evidence)} are both proved and fooled in {threat.norm}",
+            message=f"{count:,} of {_all(evidence)} are both proved and fooled in {threat.norm}",
             advice="one of the two is wrong: run `advbench verify`; if it finds no problem, the proofs are at fault",
         )  # fmt: skip
 
@@ -251,8 +252,7 @@ def _missed(evidence: ThreatResults, weak: Sequence[Trial], strong: Sequence[Tri
 
 
 def _all(evidence: ThreatResults) -> str:
-    count = len(evidence.samples)
-    return f"{count} image{'' if count == 1 else 's'}"
+    return count_of(len(evidence.samples), "image")
 
 
 def _at(evidence: ThreatResults, eps: float | None) -> str:

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, ValidationInfo, model_validator
 
+from advbench.catalog.user_models import model_card
 from advbench.config.fields import Strict, listed, named
 from advbench.config.models.model import ModelSpec
 
@@ -38,6 +39,19 @@ class SurrogateSpec(Strict):
             how = "" if self.average == "logits" or len(self.models) == 1 else f", {self.average}"
             object.__setattr__(self, "label", f"{names}{how}")
         return self
+
+
+def surrogate_named(text: str) -> SurrogateSpec:
+    """A surrogate from the name of a model, or of several joined by plus signs.
+
+    Raises:
+        UserError: There is no such model.
+
+    Example:
+        >>> surrogate_named("vgg13+vgg16").label
+        'vgg13 + vgg16'
+    """
+    return SurrogateSpec(models=[{"name": model_card(part.strip()).name} for part in text.split("+")])  # type: ignore[arg-type]
 
 
 def _surrogates(values: Any, info: ValidationInfo) -> Any:

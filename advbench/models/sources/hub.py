@@ -52,13 +52,14 @@ def hub_file(repository: str, names: Sequence[str]) -> Path:
     Raises:
         Exception: None can be obtained; each reason has its own class.
     """
-    from huggingface_hub import HfApi, hf_hub_download
+    from huggingface_hub import HfApi, constants, hf_hub_download
 
     for name in names:
         with suppress(Exception):
             return Path(hf_hub_download(repository, name, local_files_only=True))
     # Without a network this fails at once, whereas a download would be retried for half a minute.
-    there = {file.rfilename for file in HfApi().model_info(repository, timeout=5).siblings or ()}
+    info = HfApi().model_info(repository, timeout=constants.HF_HUB_ETAG_TIMEOUT)
+    there = {file.rfilename for file in info.siblings or ()}
     return Path(hf_hub_download(repository, next((name for name in names if name in there), names[-1])))
 
 

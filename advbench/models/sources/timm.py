@@ -16,6 +16,7 @@ from advbench.models.classifier import Classifier
 from advbench.models.files.weights import load_into, read_state_dict, sha256_of
 from advbench.models.labels import imagenet_classes
 from advbench.models.preprocess import covering, through
+from advbench.models.sources.hub import WEIGHTS, hub_file
 
 
 def load(card: ModelCard, weights: Path | None = None) -> Classifier:
@@ -159,13 +160,11 @@ def _published(name: str, repository: str | None) -> Path:
     """The safetensors file of the model, downloaded unless it is in the cache."""
     if not repository:
         raise UserError(f"{name} has no weights on the hub", hint="give a file: --weights FILE")
-    from huggingface_hub import hf_hub_download
-
     try:
-        return Path(hf_hub_download(repository, "model.safetensors"))
+        return hub_file(repository, [WEIGHTS])
     except Exception as error:  # no network, no such file, no permission: each has its own class
         why = first_line(error, otherwise=type(error).__name__)
         raise UserError(
             f"{name} lacks its weights: they are not in the cache, and cannot be downloaded: {why}",
-            hint=f"on a connected machine: hf download {repository} model.safetensors\nor give a file: --weights FILE",
+            hint=f"on a connected machine: hf download {repository} {WEIGHTS}\nor give a file: --weights FILE",
         ) from None

@@ -22,6 +22,7 @@ from advbench.models.classifier import Classifier
 from advbench.pictures.choice import Choice, read_input
 from advbench.pictures.original.photograph import known_preprocessing
 from advbench.pictures.outcome import SHOWN, provenance
+from advbench.pictures.sessions.surrogate import StandIn
 from advbench.pictures.starting import carried_starts, of_shape
 from advbench.planning.forms.fast_forms import PLAIN, fastest_here, roughest_form
 from attacks import Attack, Model, Stuck, capped, stored
@@ -50,6 +51,8 @@ class Session(NamedTuple):
     """The pictures, and the function that reads them."""
     starts: tuple[Tensor, ...] = ()
     """Images (C, H, W) from which the attack may start, if it needs any."""
+    stand_in: StandIn | None = None
+    """What the attack is made on instead of the model; None: the model itself."""
     others: tuple["Session", ...] = ()
     """The sessions of other attacks on the same pictures; the smallest perturbation counts."""
 
@@ -58,10 +61,14 @@ class Session(NamedTuple):
         """This session and those of the other attacks, in the order in which the attacks were named."""
         return (self, *self.others)
 
+    def on(self, stand_in: StandIn | None) -> "Session":
+        """The session with its attacks made on a surrogate; None: on the model itself."""
+        return self._replace(stand_in=stand_in, others=tuple(each.on(stand_in) for each in self.others))
+
     def setup(self, x: Tensor, on_pass: Callable[[], None]) -> BatchAttack:
         """The attack with its settings for images (N, C, H, W)."""
         return BatchAttack(
-            model=self.asked,
+            model=self.asked if self.stand_in is None else self.stand_in.before(self.model, x),
             attack=self.attack_on(x),
             make_goal=self.make_goal,
             source=self.source,

@@ -22,7 +22,7 @@ from advbench.pictures.attack import Progress
 from advbench.pictures.choice import choose, suit
 from advbench.pictures.files import as_perturbation, as_png
 from advbench.pictures.universal.checkpoint import read_state, write_state
-from advbench.pictures.universal.made_for import what_decides
+from advbench.pictures.universal.made_for import refuse_another, what_decides
 from advbench.pictures.universal.measure import Measured, measured_on
 from advbench.pictures.universal.panel import draw_universal, examples_of
 from advbench.pictures.universal.streams import enough, split
@@ -78,7 +78,7 @@ def fit_perturbation(config: FitConfig, progress: Progress = lambda *_: None) ->
     `perturbation.png` and `panel.png`.
 
     Raises:
-        UserError: No pictures, or too few; a goal that does not suit the model; a checkpoint of another fit.
+        UserError: No pictures, or too few; a goal that does not suit the model; a folder of another fit.
     """
     found, dataset = choose(config.paths, config.data, config.seed)
     paths = enough(found.pictures, found.problems)
@@ -90,11 +90,12 @@ def fit_perturbation(config: FitConfig, progress: Progress = lambda *_: None) ->
     fitted, kept = split(model, found, config)
     about = what_decides(config, _DECIDING, model, paths)
     with folder_for_results(config.out) as folder:
+        refuse_another(folder / _FILE, about, Perturbation.load)
         delta = _fit(config, model, fitted, kept, _Checkpoint(folder / "checkpoint.safetensors", about), progress)
         measured = measured_on(model, delta.on_grid(), kept, config.goal)
         card = about | {"fitted_to": len(fitted), "held_out": _card(measured)}
         perturbation = replace(measured.perturbation, card=card)
-        write_atomic(folder / "perturbation.safetensors", perturbation.as_bytes())
+        write_atomic(folder / _FILE, perturbation.as_bytes())
         write_atomic(folder / "perturbation.png", as_png(as_perturbation(perturbation.delta)))
         write_atomic(folder / "panel.png", draw_panel(model, next(iter(kept))[0][:_EXAMPLES], measured, perturbation))
         (folder / "checkpoint.safetensors").unlink(missing_ok=True)
@@ -153,7 +154,8 @@ class _Checkpoint(NamedTuple):
         write_state(self.path, state, self.about, form)
 
 
-_DECIDING = ("model", "algorithm", "norm", "eps", "steps", "held_out", "batch_size", "seed")
+_FILE = "perturbation.safetensors"
+_DECIDING = ("model", "algorithm", "norm", "eps", "steps", "batch_size", "seed")
 
 
 def _card(measured: Measured) -> dict[str, Any]:

@@ -1,6 +1,7 @@
-"""Reads model and goal from the card of a perturbation or patch, and checks whether a model suits it."""
+"""What the card of a perturbation or patch says: its model and goal, and which fit it is the result of."""
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,11 @@ from advbench import __version__
 from advbench.config.goals import GoalSpec, parse_goal
 from advbench.config.model_description import Description, describe
 from advbench.datasets.images.loader import files_digest
-from advbench.errors import UserError
+from advbench.errors import UserError, reason
 from advbench.evaluation.recording import short_digest
 from advbench.models.classifier import Classifier
 from advbench.models.trial import input_of
-from advbench.planning.identity.run import model_digest
+from advbench.planning.identity.run import differences, model_digest
 
 
 def model_name(file: Path, card: Mapping[str, Any], named: str | None) -> str:
@@ -75,7 +76,7 @@ def what_decides(config: Any, names: Sequence[str], model: Classifier, paths: Se
     """Everything that decides a fit, as plain JSON values for its card.
 
     Args:
-        config: Options of the fit, with a goal and the description of a model.
+        config: Options of the fit, with a goal, the description of a model and the fraction held out.
         names: Fields of the options that are copied unchanged.
         model: Classifier that it is made for.
         paths: All pictures of the fit.
@@ -84,8 +85,38 @@ def what_decides(config: Any, names: Sequence[str], model: Classifier, paths: Se
     given |= {"about": said} if (said := config.about.said()) else {}
     return given | {
         "goal": str(config.goal),
+        "fraction_held_out": config.held_out,  # `held_out` is what was measured there
         "weights": model_digest(model),
         "data": files_digest(paths) if config.data is None else short_digest(str(config.data), *map(str, paths)),
         "pictures": len(paths),
         "advbench": __version__,
     }
+
+
+_RESULTS = ("fitted_to", "held_out")
+"""Entries of a card that say what came of a fit, not how it was made."""
+
+
+def refuse_another(file: Path, about: Mapping[str, Any], load: Callable[[Path], Any]) -> None:
+    """Refuse to fit into a folder that already holds the result of another fit.
+
+    The same fit may be repeated, and replaces its own result.
+
+    Args:
+        file: File that the fit will write; it need not exist.
+        about: Everything that decides the fit, from :func:`what_decides`.
+        load: Reads such a file; what it returns has a `card`, which is ``about`` and the results.
+
+    Raises:
+        UserError: The file is the result of another fit, or cannot be read.
+    """
+    if not file.exists():
+        return
+    elsewhere = "choose another folder with --out, or move this one away"
+    try:
+        card = load(file).card
+    except (OSError, ValueError) as error:
+        raise UserError(f"cannot tell which fit {file} is from: {reason(error)}", hint=elsewhere) from None
+    old = {name: value for name, value in card.items() if name not in _RESULTS}
+    if changed := differences(old, json.loads(json.dumps(about))):
+        raise UserError(f"{file.parent} holds the result of another fit", hint="\n".join([*changed, elsewhere]))

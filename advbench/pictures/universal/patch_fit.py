@@ -15,7 +15,7 @@ from advbench.models import load_model
 from advbench.models.classifier import Classifier
 from advbench.pictures.attack import Progress
 from advbench.pictures.choice import choose, suit
-from advbench.pictures.universal.made_for import what_decides
+from advbench.pictures.universal.made_for import refuse_another, what_decides
 from advbench.pictures.universal.patch_config import PatchFit
 from advbench.pictures.universal.patch_measure import PANEL, PatchMeasured, check_room, draw_panel, measured_on
 from advbench.pictures.universal.streams import enough, split
@@ -33,7 +33,8 @@ def fit_patch(config: PatchFit, progress: Progress = lambda *_: None) -> PatchMe
     The folder receives `patch.png`, which can be printed and contains its card, `card.json` and `panel.png`.
 
     Raises:
-        UserError: No pictures; a goal that does not suit the model; a patch larger than the model's input.
+        UserError: No pictures; a goal that does not suit the model; a patch larger than the model's input; a
+            folder of another fit.
     """
     found, dataset = choose(config.paths, config.data, config.seed)
     paths = enough(found.pictures, found.problems, least=1)
@@ -44,12 +45,13 @@ def fit_patch(config: PatchFit, progress: Progress = lambda *_: None) -> PatchMe
     if dataset is not None and config.data is not None:
         found, model = suit(found, dataset, config.data, model, config.model)
     fitted, kept = split(model, found, config)
+    about = what_decides(config, _DECIDING, model, paths) | {"torch": torch.__version__}
     with folder_for_results(config.out) as folder:
+        refuse_another(folder / FILE, about, Sticker.load)
         sticker = _fit(config, model, fitted, placing, progress)
         places = PLACES if len(paths) == 1 else 1
         measured = measured_on(model, sticker, kept, config.goal, places=places, seed=config.seed)
-        card = what_decides(config, _DECIDING, model, paths) | {"torch": torch.__version__}
-        card |= {"fitted_to": len(fitted), "held_out": _result(measured)}
+        card = about | {"fitted_to": len(fitted), "held_out": _result(measured)}
         measured = measured._replace(sticker=replace(sticker, card=card))
         write_atomic(folder / FILE, measured.sticker.as_bytes())
         write_atomic(folder / CARD, (json.dumps(card, indent=1) + "\n").encode())
@@ -76,7 +78,7 @@ def _fit(config: PatchFit, model: Classifier, fitted: PictureStream, placing: Pl
         raise UserError(f"no patch can be made from these pictures: {error}") from None
 
 
-_DECIDING = ("model", "share", "shape", "rotation", "min_scale", "steps", "held_out", "batch_size", "seed")
+_DECIDING = ("model", "share", "shape", "rotation", "min_scale", "steps", "batch_size", "seed")
 
 
 def _result(measured: PatchMeasured) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Surrogates: models attacked instead of the judged one, loaded, checked, and adapted to the judged model's images."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from advbench.catalog import MODELS
-from advbench.config.models.surrogate import SurrogateSpec
+from advbench.config.models.surrogate import Average, SurrogateSpec
 from advbench.config.suite import Suite
 from advbench.errors import UserError
 from advbench.models.classifier import Classifier
@@ -46,12 +46,28 @@ def surrogate_model(resources: Resources, spec: SurrogateSpec, model: str, datas
         form: Form of its members for computing gradients.
         x: Images of the model (N, C, H, W), on which the form is tried.
     """
-    members = []
+    nets = []
     for each in spec.models:
         sides = resources.judged(each.label, dataset).sides(_sides(x))
-        fast = resources.fast(each.label, dataset, form, _shown(x, sides))
-        members.append(fast if sides == _sides(x) else resized(fast, sides))
-    return members[0] if len(members) == 1 else ensemble(members, spec.average)
+        nets.append((resources.fast(each.label, dataset, form, _shown(x, sides)), sides))
+    return joined(nets, spec.average, x)
+
+
+def joined(nets: Sequence[tuple[Model, tuple[int, int]]], average: Average, x: Tensor) -> Model:
+    """A surrogate made of networks that may take images of other sizes.
+
+    Args:
+        nets: The networks, each with the height and width of its input.
+        average: What is averaged over them, see :func:`attacks.ensemble`.
+        x: Images that the surrogate takes (N, C, H, W).
+
+    Example:
+        >>> x = torch.ones(1, 1, 4, 4)
+        >>> joined([(lambda x: x.flatten(1), (2, 1)), (lambda x: x.flatten(1)[:, :2], (4, 4))], "logits", x)(x)
+        tensor([[1., 1.]])
+    """
+    members = [net if sides == _sides(x) else resized(net, sides) for net, sides in nets]
+    return members[0] if len(members) == 1 else ensemble(members, average)
 
 
 def stand_ins(
@@ -103,27 +119,53 @@ def stand_ins(
 
 def _member(resources: Resources, spec: SurrogateSpec, label: str, where: tuple[str, str], image: Tensor) -> Classifier:
     """A member of a surrogate, after checking that it has the model's classes and accepts its images."""
-    model, dataset = where
-    judged, net = resources.judged(model, dataset), resources.judged(label, dataset)
-    told = f"surrogate {spec.label!r} does not fit the model {model!r} on {dataset}"
-    hint = "use a surrogate for the same data, or remove that model or data set"
-    if net.several or judged.several:
-        raise UserError(f"{told}: {label if net.several else model} has several labels for each image", hint=hint)
     names = {each.label: each.name for each in resources.suite.every_model}
-    kinds = [MODELS[name].data for name in (names[model], names[label]) if name in MODELS]
+    model, net = (Member(each, names[each], resources.judged(each, where[1])) for each in (where[0], label))
+    told = f"surrogate {spec.label!r} does not fit the model {model.label!r} on {where[1]}"
+    check_member(net, model, image, told, "use a surrogate for the same data, or remove that model or data set")
+    return net.net
+
+
+class Member(NamedTuple):
+    """A model that is judged, or one that attacks are made on."""
+
+    label: str
+    """Label in messages."""
+    name: str
+    """Name in the catalogue."""
+    net: Classifier
+    """Classifier as it is judged on the data."""
+
+
+def check_member(member: Member, judged: Member, image: Tensor, told: str, hint: str) -> None:
+    """Check that a model of a surrogate has the classes of the model that is judged, and accepts its images.
+
+    Args:
+        member: Model of the surrogate.
+        judged: Model that is judged.
+        image: One of its images (C, H, W).
+        told: Beginning of the message.
+        hint: What to do.
+
+    Raises:
+        UserError: It does not.
+    """
+    net, model = member.net, judged.net
+    if net.several or model.several:
+        label = member.label if net.several else judged.label
+        raise UserError(f"{told}: {label} has several labels for each image", hint=hint)
+    kinds = [MODELS[each.name].data for each in (judged, member) if each.name in MODELS]
     if len(kinds) == 2 and kinds[0] != kinds[1]:
-        raise UserError(f"{told}: {label} is for {kinds[1]}, and {model} for {kinds[0]}", hint=hint)
-    if net.num_classes != judged.num_classes:
-        raise UserError(
-            f"{told}: {label} has {net.num_classes} classes, and {model} has {judged.num_classes}", hint=hint
-        )
-    if net.classes != judged.classes and set(net.classes) == set(judged.classes):
-        raise UserError(f"{told}: {label} has the classes of {model} in another order", hint=hint)
+        raise UserError(f"{told}: {member.label} is for {kinds[1]}, and {judged.label} for {kinds[0]}", hint=hint)
+    if net.num_classes != model.num_classes:
+        counts = f"{member.label} has {net.num_classes} classes, and {judged.label} has {model.num_classes}"
+        raise UserError(f"{told}: {counts}", hint=hint)
+    if net.classes != model.classes and set(net.classes) == set(model.classes):
+        raise UserError(f"{told}: {member.label} has the classes of {judged.label} in another order", hint=hint)
     try:
         try_model(net, _shown(image.unsqueeze(0), net.sides(_sides(image.unsqueeze(0))))[0])
     except UserError as error:
         raise UserError(f"{told}: {error.message}", hint=error.hint or hint) from None
-    return net
 
 
 def _sides(x: Tensor) -> tuple[int, int]:

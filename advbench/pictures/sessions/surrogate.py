@@ -1,0 +1,60 @@
+"""The model that pictures are attacked on, instead of the one that judges them."""
+
+from typing import NamedTuple
+
+from PIL import Image
+from torch import Tensor
+
+from advbench.config.attack import AttackConfig
+from advbench.config.models.surrogate import SurrogateSpec
+from advbench.datasets.dataset import Dataset
+from advbench.evaluation.evaluate import Instead
+from advbench.models import load_beside
+from advbench.models.classifier import Classifier
+from advbench.models.trial import input_of
+from advbench.planning.fitting import fitted
+from advbench.planning.forms.surrogates import Member, check_member, joined
+
+_SIDE = 64
+"""Side of the image on which a surrogate of a network that takes any size is tried, pixels."""
+
+
+class StandIn(NamedTuple):
+    """A loaded surrogate."""
+
+    spec: SurrogateSpec
+    """Its models and how they are averaged."""
+    members: tuple[Classifier, ...]
+    """The classifiers of these models."""
+
+    def before(self, model: Classifier, x: Tensor) -> Instead:
+        """The model that judges, with the surrogate that attacks on images (N, C, H, W) see in its place."""
+        sides = (x.shape[2], x.shape[3])
+        return Instead(model, joined([(net, net.sides(sides)) for net in self.members], self.spec.average, x))
+
+
+def load_stand_in(config: AttackConfig, model: Classifier, dataset: Dataset | None) -> StandIn | None:
+    """Load the surrogate that the options name; None if they name none.
+
+    Args:
+        config: Options of the command.
+        model: Classifier that judges, as on the data set.
+        dataset: Data set that the pictures come from, if any.
+
+    Raises:
+        UserError: It cannot be loaded, or does not have the model's classes or accept its images.
+    """
+    if config.surrogate is None:
+        return None
+    height, width = model.sides(otherwise=_SIDE)
+    image = input_of(model, Image.new("RGB", (width, height)))
+    judged = Member(config.model, config.model, model)
+    told = f"surrogate {config.surrogate.label!r} does not fit the model {config.model!r}"
+    members = []
+    for each in config.surrogate.models:
+        net = load_beside(each.name, config.about, config.device)
+        if dataset is not None and config.data is not None:
+            net = fitted(net, each.name, dataset, config.data.spec).model
+        check_member(Member(each.label, each.name, net), judged, image, told, "name a model for the same task")
+        members.append(net)
+    return StandIn(config.surrogate, tuple(members))
