@@ -66,10 +66,9 @@ def load_suite(
         advbench.errors.UserError: suite is invalid
         models[0].name: unknown model 'vgg61'; did you mean vgg16, vgg19, vgg13? `advbench models` lists all names
     """
-    if isinstance(source, Suite):
-        return source
-    suite = _loaded(source, names)
-    if not allow_code:
+    suite = source if isinstance(source, Suite) else _loaded(source, names)
+    _refuse_idle_budgets(suite)
+    if not allow_code and suite is not source:
         refuse_code(suite)
     return suite
 
@@ -112,6 +111,23 @@ def refuse_code(suite: Suite) -> None:
         say = "allow it with --allow-code, in Python with load_suite(..., allow_code=True)"
         hint = f"if you would run {which} yourself, {say}"
         raise UserError(f"suite {suite.name} names models that run code: {names}", hint=hint)
+
+
+def _refuse_idle_budgets(suite: Suite) -> None:
+    """Refuse budgets in a norm in which no attack is run: they would be left out without a word."""
+    norms = [{*(spec.norms or suite.norms)} & {*spec.card.norms} for spec in suite.attacks]
+    every = {norm for own in norms for norm in own}
+    places = [("eps", suite.eps if "eps" in suite.model_fields_set else {}, every)]
+    places += [(f"eps of the data set {data.label}", data.eps, every) for data in suite.datasets]
+    places += [
+        (f"eps of attacks[{i}]", spec.eps or {}, own)
+        for i, (spec, own) in enumerate(zip(suite.attacks, norms, strict=True))
+    ]
+    for place, eps, used in places:
+        if used and (idle := next((norm for norm in eps if norm not in used), None)):
+            message = f"suite {suite.name}: {place} has budgets in {idle}, and no attack is run in {idle}"
+            say = "add an attack that works in it" if idle in suite.norms else "add it to norms"
+            raise UserError(message, hint=f"{say}, or take {idle} out of eps")
 
 
 def on_other_data(suite: Suite, data: tuple[DatasetSpec, ...]) -> Suite:

@@ -38,7 +38,7 @@ def test_short_forms_and_long_ones():
         GOOD
         | {
             "models": ["vgg16", {"name": "vgg16", "weights": "mine.pt", "label": "mine"}],
-            "attacks": ["fmn", {"name": "pgd", "params": {"steps": 5}, "norms": ["l2"], "goals": "targeted:3"}],
+            "attacks": ["fmn", {"name": "pgd", "params": {"steps": 5}, "norms": ["linf"], "goals": "targeted:3"}],
             "norms": "l2",
             "eps": {"linf": ["8/255", "2/255"], "l2": 0.5},
         }
@@ -57,7 +57,7 @@ def test_budgets_are_numbers_of_any_kind():
         "l1": np.int64(9),
     }
     floor = {"min_robust_accuracy": 0.5, "norm": "linf", "eps": Fraction(8, 255)}
-    suite = load_suite(GOOD | {"eps": eps, "gates": {"floors": [floor]}})
+    suite = load_suite(GOOD | {"norms": ["linf", "l2", "l1"], "eps": eps, "gates": {"floors": [floor]}})
     assert suite.eps == {"linf": (8 / 255, 0.25, 0.5), "l2": (0.5, 1.0), "l1": (9.0,)}
     assert suite.gates.floors[0].eps == 8 / 255
     assert suite.model_dump(mode="json")["eps"]["linf"][0] == 8 / 255
@@ -104,6 +104,16 @@ def test_parameters_of_an_attack_are_numbers_of_any_kind():
             r"gates\.min_robust_accuracy: Input should be less than",
         ),
         ({"gates": {"floors": [{"min_robust_accuracy": 0.1, "eps": 1}]}}, r"gates\.floors\[0\]: eps needs a norm"),
+        (
+            {"eps": {"linf": 0.1, "l2": 1}},
+            "eps has budgets in l2, and no attack is run in l2\nadd it to norms, or take l2",
+        ),
+        (
+            {"norms": ["linf", "l0"], "eps": {"linf": 0.1, "l0": 9}},
+            "no attack is run in l0\nadd an attack that works in",
+        ),
+        ({"datasets": {"name": "imagenet-samples", "eps": {"l1": 1}}}, "eps of the data set imagenet-samples has bud"),
+        ({"attacks": ["fgsm", {"name": "pgd", "eps": {"l2": 1}}]}, r"eps of attacks\[1\] has budgets in l2"),
     ],
 )
 def test_mistakes_are_named(change, message):
