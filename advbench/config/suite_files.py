@@ -66,9 +66,10 @@ def load_suite(
         advbench.errors.UserError: suite is invalid
         models[0].name: unknown model 'vgg61'; did you mean vgg16, vgg19, vgg13? `advbench models` lists all names
     """
-    suite = source if isinstance(source, Suite) else _loaded(source, names)
-    _refuse_idle_budgets(suite)
-    if not allow_code and suite is not source:
+    if isinstance(source, Suite):
+        return source
+    suite = _loaded(source, names)
+    if not allow_code:
         refuse_code(suite)
     return suite
 
@@ -111,23 +112,6 @@ def refuse_code(suite: Suite) -> None:
         say = "allow it with --allow-code, in Python with load_suite(..., allow_code=True)"
         hint = f"if you would run {which} yourself, {say}"
         raise UserError(f"suite {suite.name} names models that run code: {names}", hint=hint)
-
-
-def _refuse_idle_budgets(suite: Suite) -> None:
-    """Refuse budgets in a norm in which no attack is run: they would be left out without a word."""
-    norms = [{*(spec.norms or suite.norms)} & {*spec.card.norms} for spec in suite.attacks]
-    every = {norm for own in norms for norm in own}
-    places = [("eps", suite.eps if "eps" in suite.model_fields_set else {}, every)]
-    places += [(f"eps of the data set {data.label}", data.eps, every) for data in suite.datasets]
-    places += [
-        (f"eps of attacks[{i}]", spec.eps or {}, own)
-        for i, (spec, own) in enumerate(zip(suite.attacks, norms, strict=True))
-    ]
-    for place, eps, used in places:
-        if used and (idle := next((norm for norm in eps if norm not in used), None)):
-            message = f"suite {suite.name}: {place} has budgets in {idle}, and no attack is run in {idle}"
-            say = "add an attack that works in it" if idle in suite.norms else "add it to norms"
-            raise UserError(message, hint=f"{say}, or take {idle} out of eps")
 
 
 def on_other_data(suite: Suite, data: tuple[DatasetSpec, ...]) -> Suite:
@@ -215,7 +199,24 @@ def _read(path: Path) -> Suite:
         raise UserError(f"{path} is not UTF-8 text") from None
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise UserError(f"{path} is not TOML: {error}") from None
-    return _checked({"name": path.stem} | table, str(path), folder=path.parent)
+    suite = _checked({"name": path.stem} | table, str(path), folder=path.parent)
+    _refuse_idle_budgets(suite)
+    return suite
+
+
+def _refuse_idle_budgets(suite: Suite) -> None:
+    """Refuse budgets in a norm that a file does not ask for: they would be left out without a word."""
+    every = {*suite.norms, *(norm for spec in suite.attacks for norm in spec.norms or ())}
+    places = [("eps", suite.eps if "eps" in suite.model_fields_set else {}, every)]
+    places += [(f"eps of the data set {data.label}", data.eps, every) for data in suite.datasets]
+    places += [
+        (f"eps of attacks[{place}]", spec.eps or {}, {*(spec.norms or suite.norms)})
+        for place, spec in enumerate(suite.attacks)
+    ]
+    for place, eps, norms in places:
+        if idle := next((norm for norm in eps if norm not in norms), None):
+            message = f"suite {suite.name}: {place} has budgets in {idle}, and no attack is run in {idle}"
+            raise UserError(message, hint=f"add it to norms, or take {idle} out of eps")
 
 
 def _checked(table: Mapping[str, Any], where: str, names: Collection[str] = (), folder: Path = Path()) -> Suite:

@@ -104,21 +104,36 @@ def test_parameters_of_an_attack_are_numbers_of_any_kind():
             r"gates\.min_robust_accuracy: Input should be less than",
         ),
         ({"gates": {"floors": [{"min_robust_accuracy": 0.1, "eps": 1}]}}, r"gates\.floors\[0\]: eps needs a norm"),
-        (
-            {"eps": {"linf": 0.1, "l2": 1}},
-            "eps has budgets in l2, and no attack is run in l2\nadd it to norms",
-        ),
-        (
-            {"norms": ["linf", "l0"], "eps": {"linf": 0.1, "l0": 9}},
-            "no attack is run in l0\nadd an attack",
-        ),
-        ({"datasets": {"name": "imagenet-samples", "eps": {"l1": 1}}}, "eps of the data set imagenet-samples has bud"),
-        ({"attacks": ["fgsm", {"name": "pgd", "eps": {"l2": 1}}]}, r"eps of attacks\[1\] has budgets in l2"),
     ],
 )
 def test_mistakes_are_named(change, message):
     with pytest.raises(UserError, match=message):
         load_suite(GOOD | change)
+
+
+@pytest.mark.parametrize(
+    ("lines", "place"),
+    [
+        ('datasets = "imagenet-samples"\nattacks = "pgd"\neps = { linf = 0.1, l2 = 1 }', "eps"),
+        (
+            'datasets = { name = "imagenet-samples", eps = { l2 = 1 } }\nattacks = "pgd"',
+            "eps of the data set imagenet-samples",
+        ),
+        (
+            'datasets = "imagenet-samples"\nattacks = ["fgsm", { name = "pgd", eps = { linf = 0.1, l2 = 1 } }]',
+            r"eps of attacks\[1\]",
+        ),
+    ],
+)
+def test_budgets_in_a_norm_that_is_not_asked_for_are_refused(tmp_path, lines, place):
+    """They would be left out without a word."""
+    file = tmp_path / "x.toml"
+    file.write_text(f'models = "efficientnet_lite0"\n{lines}\n')
+    say = "has budgets in l2, and no attack is run in l2\nadd it to norms, or take l2 out of eps"
+    with pytest.raises(UserError, match=f"suite x: {place} {say}"):
+        load_suite(file)
+    file.write_text(f'norms = ["linf", "l2"]\n{file.read_text()}')
+    assert load_suite(file).norms == ("linf", "l2")
 
 
 def test_full_has_every_model_of_one_class_that_is_carried_with_pictures_and_every_attack():
