@@ -5,24 +5,22 @@ are run on the same images. Then the images are put into a thousand random order
 run that stops early.
 """
 
-import argparse
 import json
-import sys
 from collections.abc import Iterator, Mapping
-from pathlib import Path
+from functools import partial
 from statistics import median
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from tests.peers.commands import processor
+from tests.peers.machine import processor
+from tests.peers.report import PEERS, Report, add_shared, parser_for, say
 
-REPORT = Path(__file__).parents[2] / "reports" / "peers"
 DRAWS, ALPHA, WIDTH = 1000, 0.05, 2.0
 LARGE = 10_000
 """Size of the data set drawn, with replacement, from the images of a network."""
 BATCH = 250
-"""Batch size of a run on a small network; its looks depend on it."""
+"""Batch size of a run on a small network, on which the looks depend."""
 DISTANCES = (1, 2, 5, 10)
 """Percentage points between a gate and the robust accuracy of the complete run."""
 QUICK = ("fgsm", "pgd, 10 steps")
@@ -40,15 +38,15 @@ CASES = (
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m tests.peers.anytime", description=__doc__)
+    parser = parser_for("anytime", __doc__)
     parser.add_argument("--only", nargs="+", metavar="CASE", default=CASES, choices=CASES)
     parser.add_argument("--draws", type=int, default=DRAWS)
     parser.add_argument("--again", action="store_true", help="run the quick attacks again")
-    parser.add_argument("--out", type=Path, metavar="FOLDER", default=REPORT)
+    add_shared(parser, "--out")
     options = parser.parse_args()
-    complete = json.loads((REPORT / "standard.json").read_text(encoding="utf-8"))
-    path = options.out / "anytime.json"
-    results: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"cases": {}}
+    complete = json.loads((PEERS / "standard.json").read_text(encoding="utf-8"))
+    report = Report(options.out, "anytime", partial(page, complete=complete), indent=None)
+    results = {"cases": {}} | report.stored()
     for name in options.only:
         entry, known = complete[name], results["cases"].get(name, {})
         if options.again or "quick" not in known:
@@ -57,12 +55,10 @@ def main() -> None:
             few = Images.of(entry, known["quick"][quick])
             many = few.some(np.random.default_rng(0).integers(len(few.stands), size=LARGE))
             known[quick] = {"few": drawn(few, options.draws), "many": drawn(many, options.draws)}
-            print(name, quick, known[quick]["many"], file=sys.stderr, flush=True)
+            say(name, quick, known[quick]["many"])
         results["cases"][name] = known
         results |= {"processor": processor(), "draws": options.draws}
-        options.out.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(results, allow_nan=False) + "\n", encoding="utf-8")
-        (options.out / "anytime.md").write_text(page(results, complete), encoding="utf-8")
+        report.save(results)
 
 
 def _quick(network: str, entry: Mapping[str, Any], quick: str) -> dict[str, Any]:
@@ -91,13 +87,13 @@ class Images(NamedTuple):
     """Outcome of a complete run for each image."""
 
     stands: np.ndarray
-    """After the quick attack."""
+    """Which images survive the quick attack, bool (N,)."""
     robust: np.ndarray
-    """After `standard` too."""
+    """Which images survive `standard` too, bool (N,)."""
     before: float
     """Passes of the quick attack on all images."""
     passes: np.ndarray
-    """Passes of `standard`."""
+    """Passes of `standard` on each image (N,)."""
 
     @classmethod
     def of(cls, entry: Mapping[str, Any], quick: Mapping[str, Any]) -> "Images":
@@ -121,7 +117,7 @@ class Images(NamedTuple):
 
 
 def _stops(count: int, known: dict[int, list[int]] = {}) -> list[int]:  # noqa: B006 - to compute them once
-    """Number of images at each look."""
+    """Numbers of images seen at each look."""
     from advbench.planning.units.looks import parts
 
     if count not in known:
@@ -133,7 +129,7 @@ def _stops(count: int, known: dict[int, list[int]] = {}) -> list[int]:  # noqa: 
 
 
 def drawn(images: Images, draws: int) -> dict[str, Any]:
-    """How often the bounds hold in random orders, and what gates and a width cost until they are decided."""
+    """How often the bounds hold in random orders, and the cost of deciding gates and of reaching the width."""
     truth, generator = images.robust.mean(), np.random.default_rng(1)
     gates = [float(truth + way * points / 100) for points in DISTANCES for way in (-1, 1)]
     gates = [gate for gate in gates if 0 < gate < 1]
@@ -174,13 +170,13 @@ The outcome of `standard` on each test image, including misclassified ones, and 
 as {large:,} images drawn from them with replacement. Each data set was put into {draws:,} random orders, and the bounds
 were computed at each look of a run that stops, with alpha 0.05. **Held** is the share of orders in which the bounds
 contain the robust accuracy of the complete run at *every* look, from the first one to the last image; 95 % is promised.
-**Cost** is the passes, forward and backward, of the quick attack on all images and of `standard` on the part, relative
-to `standard` on all images: the median over the orders. On small networks, fewer passes save less time: a small batch
-takes nearly as long as a large one. The steps of `pgd` are a quarter of eps long. Measured on {processor}.
+**Cost** is the passes, forward and backward, of the quick attack on all images and of `standard` on the images seen,
+relative to `standard` on all images: the median over the orders. On small networks, fewer passes save less time: a
+small batch takes nearly as long as a large one. The steps of `pgd` are a quarter of eps long. Measured on {processor}.
 
 ## Coverage, and the cost of an interval of {width:g} points
 
-Images and cost are those of the {large:,} images.
+The columns Images and Cost are for the {large:,} images.
 
 | Network | Norm | eps | Quick attack | leaves | Robust | Its cost | Held, first | Held, {large:,} | Images | Cost |
 |---|---|--:|---|--:|--:|--:|--:|--:|--:|--:|
@@ -196,6 +192,7 @@ most 5 % is promised.
 
 
 def page(results: Mapping[str, Any], complete: Mapping[str, Any]) -> str:
+    """The page, in Markdown."""
     told = {"large": LARGE, "draws": results["draws"], "processor": results["processor"], "width": WIDTH}
     every = [(name, quick, known[quick]) for name, known in results["cases"].items() for quick in QUICK]
     lines = [_HEAD.format(**told).rstrip("\n")]

@@ -1,4 +1,4 @@
-"""AutoAttack: in one call, or one of its attacks after the other, so that hours can be interrupted and continued."""
+"""AutoAttack in one call, or attack by attack, so that a run of hours can be interrupted and resumed."""
 
 import time
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import Any
 
 
 def in_one_call(model: Any, x: Any, y: Any, *, eps: float, seed: int = 0, batch_size: int | None = None) -> Any:
-    """What `pyautoattack`, version "standard", finds in Linf; all images together, unless a batch size is given."""
+    """Run `pyautoattack`, version "standard", in Linf; all images form one batch unless a batch size is given."""
     from pyautoattack import AutoAttack
 
     attack = AutoAttack(model, norm="Linf", eps=eps, seed=seed, device=x.device)
@@ -14,10 +14,13 @@ def in_one_call(model: Any, x: Any, y: Any, *, eps: float, seed: int = 0, batch_
 
 
 class InParts:
-    """`pyautoattack`, version "standard"; after each attack the result so far is kept in ``file``, if one is given.
+    """`pyautoattack`, version "standard", attack by attack.
 
-    Each attack takes the images that the ones before have left and its own seed, so the parts find what one call finds.
-    The package's own ``state_path`` keeps which images survive, but not the adversarial images, nor how long they took.
+    Each attack gets the images that survived the ones before, and its own seed, so the result is that of a single call.
+    The package's own ``state_path`` stores which images survive, but neither the adversarial images nor the time taken.
+
+    Args:
+        file: Where the result so far is saved after each attack, and resumed from; None: nowhere.
     """
 
     def __init__(self, file: Path | None = None) -> None:

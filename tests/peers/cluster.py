@@ -1,24 +1,22 @@
 """The cost of a cluster per unit, and how far it scales: `python -m tests.peers.cluster`.
 
-Many units of 10 ms each are run by one process, by two, and by a Dask scheduler with two workers on this machine. From
-the measured sizes and times follows what a run with 1,000 workers would need.
+Many units of 10 ms each are run by one process, by two, and by a Dask scheduler with two workers on this machine. The
+measured sizes and times are extrapolated to a run with 1,000 workers.
 """
 
-import argparse
 import heapq
 import json
 import os
 import pickle
-import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from tests.peers.commands import processor
+from tests.peers.machine import processor
+from tests.peers.report import Report, add_shared, parser_for, say
 
-REPORT = Path(__file__).parents[2] / "reports" / "peers"
 PLUGIN = "tests.peers.cluster_plugin"
 WAYS: dict[str, dict[str, Any]] = {
     "one process": {"workers": 1},
@@ -26,7 +24,7 @@ WAYS: dict[str, dict[str, Any]] = {
     "a cluster with two workers": {"cluster": "local:2"},
 }
 IMAGES, CELLS, WORKERS, CLASSES = 50_000, 80, 1_000, 1_000
-"""The imagined run: ImageNet's validation set, 20 attacks at 4 eps, 1,000 workers."""
+"""The run extrapolated to: ImageNet's validation set, 20 attacks at 4 eps, 1,000 workers."""
 
 _PAGE = """# What a cluster costs
 
@@ -68,25 +66,26 @@ _SIMULATED = "| {each:g} | {ideal:,.0f} | {seconds:,.0f} | {busy:.0%} |"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m tests.peers.cluster", description=__doc__)
+    parser = parser_for("cluster", __doc__)
     parser.add_argument("--units", type=int, default=10_000, metavar="N", help="default: 10,000")
-    parser.add_argument("--out", type=Path, metavar="FOLDER", default=REPORT)
+    add_shared(parser, "--out")
     options = parser.parse_args()
     os.environ["ADVBENCH_CLUSTER_UNITS"] = str(options.units)
     os.environ["PYTHONPATH"] = os.pathsep.join(path for path in (str(Path.cwd()), os.environ.get("PYTHONPATH")) if path)
     flags = f" --units {options.units}" if options.units != parser.get_default("units") else ""
     found = {"flags": flags, "units": options.units, "processor": processor(), "cores": os.cpu_count()} | _measured()
     found |= _thought_of(found)
-    options.out.mkdir(parents=True, exist_ok=True)
-    (options.out / "cluster.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    Report(options.out, "cluster", _page).save(found)
+
+
+def _page(found: dict[str, Any]) -> str:
     lines = "\n".join(_LINE.format(**row) for row in found["ways"])
     simulated = "\n".join(_SIMULATED.format(**row) for row in found["simulated"])
-    page = _PAGE.format(**{**found, "lines": lines, "simulated": simulated})
-    (options.out / "cluster.md").write_text(page, encoding="utf-8")
+    return _PAGE.format(**{**found, "lines": lines, "simulated": simulated})
 
 
 def _measured() -> dict[str, Any]:
-    """Run the units in each way, and examine what one of these runs left behind."""
+    """Run the units in each way, and measure the files that the last run wrote."""
     from advbench.api import run
     from advbench.catalog.plugins import load_plugins
     from advbench.planning import prepare
@@ -115,20 +114,20 @@ def _measured() -> dict[str, Any]:
             rate = _rate(folder)
             beyond = 1000 * (1 if way == "one process" else 2) / rate - 10
             ways.append({"way": way, "seconds": seconds, "rate": rate, "beyond": beyond})
-            print(ways[-1], file=sys.stderr, flush=True)
+            say(ways[-1])
             sizes = _sizes(folder, len(done.plan))
     return {"ways": ways, "planning": planning, "extra": ways[2]["beyond"] - ways[1]["beyond"], **sizes}
 
 
 def _rate(folder: Path) -> float:
-    """Units a second, from the first to the last that was done: the start of Python and of workers is left out."""
+    """Units per second, from the first to the last one done, so without starting Python and the workers."""
     events = map(json.loads, (folder / "events.jsonl").read_text(encoding="utf-8").splitlines())
     times = sorted(event["time"] for event in events if event["event"] == "done")
     return (len(times) - 1) / (times[-1] - times[0])
 
 
 def _sizes(folder: Path, units: int) -> dict[str, float]:
-    """Bytes for each unit of one image."""
+    """Bytes per unit of one image."""
     shards = [path.stat().st_size for path in (folder / "shards").iterdir()]
     return {
         "event": (folder / "events.jsonl").stat().st_size / units,
@@ -137,7 +136,7 @@ def _sizes(folder: Path, units: int) -> dict[str, float]:
 
 
 def _thought_of(found: dict[str, Any]) -> dict[str, Any]:
-    """Sizes and times of the run with many workers."""
+    """Extrapolate sizes and times to the run with many workers."""
     import numpy as np
 
     from advbench.execution.unit_results import Job

@@ -2,7 +2,6 @@
 
 import importlib.util
 import os
-import platform
 import subprocess
 import sys
 import tempfile
@@ -11,8 +10,6 @@ from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 from typing import Any
-
-from advbench.planning.identity import environment
 
 _PICTURE = "imagenet_17_22.jpg"
 _SEEDED_VGG16 = """
@@ -87,16 +84,3 @@ def _bundled_picture() -> Path:
     """A photograph that ships with Foolbox, found without importing it."""
     spec = importlib.util.find_spec("foolbox")
     return Path(spec.submodule_search_locations[0]) / "data" / _PICTURE
-
-
-def processor() -> str:
-    """The processor's name."""
-    return environment.processor() or platform.processor() or platform.machine()
-
-
-def busy_seconds() -> float:
-    """Processor seconds of finished child processes and of their children."""
-    import resource  # there is none on Windows
-
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime

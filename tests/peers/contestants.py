@@ -66,7 +66,7 @@ def _bim_search(calls: int = 20, steps: int = 49, first: float = 1 / 255) -> Cal
 
 
 def _ours(attack: Attack) -> Call:
-    """Our attack behind the same call as the others."""
+    """Our attack, wrapped in the same call as the others."""
 
     def call(model: object, x: Tensor, y: Tensor, eps: float | None) -> Tensor:
         return attack(model, x, Untargeted(y), eps=eps)  # type: ignore[arg-type]

@@ -13,6 +13,7 @@ import tarfile
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,9 @@ import numpy as np
 from PIL import Image
 
 from advbench.catalog import DATASETS
-from tests.peers.commands import processor
+from tests.peers.machine import processor
+from tests.peers.report import Report, add_shared, parser_for, say
 
-REPORT = Path(__file__).parents[2] / "reports" / "peers"
 SIDE = 32
 """Height and width of the images, pixels."""
 SECONDS, MEGABYTES = 30, 1000
@@ -46,10 +47,10 @@ follow. The targets are {seconds} s for planning and {megabytes:,} MB.
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m tests.peers.data_sources", description=__doc__)
+    parser = parser_for("data_sources", __doc__)
     parser.add_argument("--images", type=int, metavar="N", default=50_000)
     parser.add_argument("--only", nargs="+", choices=WAYS, default=list(WAYS), metavar="NAME")
-    parser.add_argument("--out", type=Path, metavar="FOLDER", default=REPORT)
+    add_shared(parser, "--out")
     parser.add_argument("--measure", nargs=2, metavar=("NAME", "PATH"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.measure:
@@ -67,8 +68,10 @@ def main() -> None:
             command = [sys.executable, "-m", "tests.peers.data_sources", "--measure", dataset, str(path)]
             done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
             found[name] = {"dataset": dataset, "files": files, "megabytes": size / 1e6} | json.loads(done.stdout)
-            print(name, found[name], file=sys.stderr, flush=True)
-    write(found, options)
+            say(name, found[name])
+    report = Report(options.out, "data_sources", partial(_page, count=options.images))
+    known = report.stored().get("ways", {}) | found  # earlier measurements of the ways that were not run are kept
+    report.save({"processor": processor(), "ways": {name: known[name] for name in WAYS if name in known}})
 
 
 def measure(dataset: str, path: str) -> dict[str, float]:
@@ -172,29 +175,23 @@ WAYS: dict[str, tuple[str, str, Callable[[Path, int], Path]]] = {
 """Name -> data set, kind of files, and the function that writes them."""
 
 
-def write(found: dict[str, Any], options: argparse.Namespace) -> None:
-    """Write the numbers and the page, keeping earlier measurements of the ways that were not run."""
-    options.out.mkdir(parents=True, exist_ok=True)
-    path = options.out / "data_sources.json"
-    before = json.loads(path.read_text(encoding="utf-8"))["ways"] if path.exists() else {}
-    ways = {name: (before | found)[name] for name in WAYS if name in before | found}
-    path.write_text(json.dumps({"processor": processor(), "ways": ways}, indent=1) + "\n", encoding="utf-8")
+def _page(found: dict[str, Any], count: int) -> str:
+    ways = found["ways"].values()
     rows = "\n".join(
         f"| `{row['dataset']}` | {row['files']} | {row['megabytes']:,.0f} | {row['opening']:.1f} | "
         f"{row['planning']:.1f} | {row['peak']:,.0f} |"
-        for row in ways.values()
+        for row in ways
     )
-    page = _PAGE.format(
-        count=options.images,
-        flags="" if options.images == 50_000 else f" --images {options.images}",
+    return _PAGE.format(
+        count=count,
+        flags="" if count == 50_000 else f" --images {count}",
         side=SIDE,
-        bare=max(row["bare"] for row in ways.values()),
-        processor=processor(),
+        bare=max(row["bare"] for row in ways),
+        processor=found["processor"],
         seconds=SECONDS,
         megabytes=MEGABYTES,
         rows=rows,
     )
-    (options.out / "data_sources.md").write_text(page, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -4,17 +4,12 @@ The networks and images are in the folder `shared` next to the repository. Resul
 command can be interrupted; `--again` repeats them.
 """
 
-import argparse
-import json
-import os
-import sys
 import time
-from pathlib import Path
 from typing import Any
 
-from tests.peers.commands import processor
+from tests.peers.machine import processor, processors
+from tests.peers.report import Report, add_shared, parser_for, say
 
-REPORT = Path(__file__).parents[2] / "reports" / "peers"
 NETWORKS = ("cifar10-cnn-a-adv", "cifar10-resnet20", "mnist-mlp-clean", "mnist-conv-small-clean")
 """Networks that were not used while developing the attack."""
 QUERIES = (1000, 10_000)
@@ -23,7 +18,7 @@ IMAGES = 16
 SECONDS = 20
 """Time limit of each proof, seconds."""
 
-_HEAD = """# By decisions alone
+_HEAD = """# With decisions alone
 
 Made by `python -m tests.peers.decisions`; the numbers are in `decisions.json`.
 
@@ -45,26 +40,24 @@ no attack can halve that median.
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m tests.peers.decisions", description=__doc__)
+    parser = parser_for("decisions", __doc__)
     parser.add_argument("--networks", nargs="+", metavar="NAME", default=NETWORKS)
     parser.add_argument("--queries", nargs="+", type=int, metavar="N", default=QUERIES)
-    parser.add_argument("--again", action="store_true", help="repeat measurements that are already stored")
-    parser.add_argument("--out", type=Path, metavar="FOLDER", default=REPORT)
+    add_shared(parser, "--again", "--out")
     options = parser.parse_args()
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    path = options.out / "decisions.json"
-    results: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    report = Report(options.out, "decisions", _page)
+    results = report.stored()
     for queries in options.queries:
         for network in options.networks:
             name = f"{network}, {queries}"
             if name in results and not options.again:
                 continue
-            results[name] = {"network": network, "queries": queries} | _measure(network, queries)
-            print(_line(results[name]), file=sys.stderr, flush=True)
-            options.out.mkdir(parents=True, exist_ok=True)
-            path.write_text(json.dumps(results, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-    head = _HEAD.format(images=IMAGES, processor=processor())
-    (options.out / "decisions.md").write_text(head + "".join(map(_line, results.values())), encoding="utf-8")
+            results[name] = {"network": network, "queries": queries, "processor": processor()} | _measure(
+                network, queries
+            )
+            say(_line(results[name]))
+            report.save(results)
+    report.write_page(results)
 
 
 def _measure(network: str, queries: int) -> dict[str, Any]:
@@ -105,6 +98,10 @@ def _proved(model: Any, x: Any, goal: Any, eps: float) -> int:
     return sum(
         int(prove(model, x[i], goal.select(i), norm=Linf(), eps=eps, seconds=SECONDS).proved.sum()) for i in each
     )
+
+
+def _page(results: dict[str, Any]) -> str:
+    return _HEAD.format(images=IMAGES, processor=processors(results.values())) + "".join(map(_line, results.values()))
 
 
 def _line(row: dict[str, Any]) -> str:

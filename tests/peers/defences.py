@@ -6,7 +6,6 @@ on the first N images.
 """
 
 import argparse
-import json
 import logging
 import sys
 import time
@@ -15,15 +14,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from tests.peers.commands import processor
+from tests.peers.machine import processor, processors
+from tests.peers.report import Report, add_shared, parser_for, say
 
-REPORT = Path(__file__).parents[2] / "reports" / "peers"
 IMAGES = 100
 PASSES = 20
-"""Number of passes that judge a random model."""
+"""Number of passes over which a random model is judged."""
 NETWORKS = (("cifar10-cnn-a-adv", 2 / 255), ("mnist-lenet5-adv-linf0.3", 0.3))
 NOT_THERE = {"mnist-lenet5-adv-linf0.3": ("k-winners", "mean sparse", "sign", "dropout")}
-"""Network that calls its activations as functions -> defences that would stand in place of modules."""
+"""Network that calls its activations as functions -> defences it cannot get, because they replace modules."""
 HEALTHY = (
     *(("mnist-cnn-a-adv", 0.3), ("mnist-kw-linf0.1", 0.1), ("mnist-mlp-clean", 0.1), ("mnist-conv-small-clean", 0.1)),
     *(("mnist-lenet5-clean", 0.1), ("mnist-lenet5-adv-linf0.3", 0.3), ("cifar10-cnn-a-adv", 2 / 255)),
@@ -54,12 +53,12 @@ Three of these are small copies of published defences: `k-winners` (Xiao et al.,
 2018) and `jpeg` (Guo et al., 2018), here on networks that were not trained with them. Papers reported robust accuracy
 under the model's own gradient, as in the column PGD; Athalye et al. (2018) broke the last two and Tramer et al. (2020)
 the first, with attacks written for each. If a defence makes the network worse on clean images, its robust accuracy may
-be below the undefended one. Defences that replace activations are planted in networks that have these as modules.
+be below the undefended one. Defences that replace activations are only planted in networks that have these as modules.
 """
 _COLUMNS = """
 ## {network}, eps {eps:.4f}
 
-| Defence | Clean | PGD | Undefended | Adaptive | Difference | Time | Pass | Flags | AutoAttack | It says |
+| Defence | Clean | PGD | Undefended | Adaptive | Difference | Time | Pass | Flags | AutoAttack | Its messages |
 |---|--:|--:|--:|--:|--:|--:|--:|---|--:|---|
 """
 _HEALTHY = """
@@ -73,29 +72,27 @@ _HEALTHY = """
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m tests.peers.defences", description=__doc__)
+    parser = parser_for("defences", __doc__)
     parser.add_argument("--only", nargs="+", metavar="DEFENCE", help="only these defences, or `healthy`")
     parser.add_argument("--networks", nargs="+", metavar="NAME", help="only around these networks")
-    parser.add_argument("--again", action="store_true", help="repeat measurements that are already stored")
+    add_shared(parser, "--again")
     parser.add_argument("--autoattack", type=int, metavar="N", default=0, help="run AutoAttack on the first N images")
-    parser.add_argument("--page", action="store_true", help="only rewrite the page, without measuring")
-    parser.add_argument("--out", type=Path, metavar="FOLDER", default=REPORT)
+    add_shared(parser, "--page", "--out")
     options = parser.parse_args()
-    path = options.out / "defences.json"
-    results = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    report = Report(options.out, "defences", _page)
+    results = report.stored()
     for name, key, measure in () if options.page else _jobs(options):
         entry = results.setdefault(name, {})
         if key in entry and not options.again:
             continue
-        entry[key] = measure()
-        print(name, key, {k: v for k, v in entry[key].items() if k != "robust"}, file=sys.stderr, flush=True)
-        options.out.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(results, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-    (options.out / "defences.md").write_text(_page(results), encoding="utf-8")
+        entry[key] = measure() | {"processor": processor()}
+        say(name, key, {k: v for k, v in entry[key].items() if k != "robust"})
+        report.save(results)
+    report.write_page(results)
 
 
 def _jobs(options: argparse.Namespace) -> Iterator[tuple[str, str, Callable[[], dict[str, Any]]]]:
-    """What there is to measure: name of the row, name of the number, and how to measure it."""
+    """Measurements to make: name of the row, key of the number, and the function that measures it."""
     sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
     import torch
     from tricks import DETERMINISTIC, RANDOM
@@ -120,7 +117,7 @@ def _jobs(options: argparse.Namespace) -> Iterator[tuple[str, str, Callable[[], 
 
 
 def _planted(network: str, trick: Callable[[Any], Any], images: int) -> Callable[[], Any]:
-    """How to get a defended network with images and labels."""
+    """Function that loads a defended network with images and labels."""
 
     def load() -> Any:
         from tests.peers.victims import cifar10, mnist
@@ -148,21 +145,21 @@ def _attacked(load: Callable[[], Any], eps: float, trick: str) -> dict[str, Any]
 
 
 def _plainly(load: Callable[[], Any], eps: float, bare: Callable[[], Any]) -> dict[str, Any]:
-    """Robust accuracy under PGD with the model's own gradient, and what a pass costs relative to the bare network's."""
+    """Robust accuracy under PGD with the model's own gradient, and the cost of a pass relative to the bare network."""
     from attacks import PGD, Untargeted
     from attacks.queries.derivatives import NoGradientError
 
     target, other = load(), bare()
     try:
         x_adv = PGD(steps=40)(target.model, target.x, Untargeted(target.y), eps=eps)
-    except (NoGradientError, ValueError):  # it has none, or gives probabilities: what PGD leaves are the clean images
+    except (NoGradientError, ValueError):  # no gradient, or probabilities as outputs: PGD leaves the clean images
         x_adv = target.x
     ratio = min(_pass(target) for _ in range(5)) / min(_pass(other) for _ in range(5))
     return {"robust": _accuracy(target.model, x_adv, target.y), "pass": ratio}
 
 
 def _pass(target: Any) -> float:
-    """Processor seconds of a pass forward, and back where the model has a gradient."""
+    """Processor seconds of a forward pass, and of a backward pass if the model has a gradient."""
     x, start = target.x.clone().requires_grad_(), time.process_time()
     logits = target.model(x)
     if logits.requires_grad:
@@ -184,7 +181,7 @@ def _healthy(load: Callable[[], Any], eps: float) -> dict[str, Any]:
 
 
 def _accuracy(model: Any, x: Any, y: Any) -> float:
-    """Share of the images that the model classifies correctly, a mean over several passes."""
+    """Share of images that the model classifies correctly, averaged over several passes."""
     import torch
 
     with torch.no_grad():
@@ -201,7 +198,7 @@ def _flags(target: Any) -> list[str]:
 
 
 class _Heard(logging.Handler):
-    """Keeps the warnings of a logger."""
+    """Collects the warnings of a logger."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
@@ -232,7 +229,8 @@ def _by_autoattack(load: Callable[[], Any], eps: float) -> dict[str, Any]:
 
 
 def _page(results: dict[str, Any]) -> str:
-    page = _HEAD.format(images=IMAGES, passes=PASSES, processor=processor())
+    measured = (part for entry in results.values() for part in entry.values())
+    page = _HEAD.format(images=IMAGES, passes=PASSES, processor=processors(measured))
     for network, eps in NETWORKS:
         rows = {name.removeprefix(f"{network} "): entry for name, entry in results.items() if name.startswith(network)}
         twin = rows.pop(UNDEFENDED, {}).get("adaptive")
@@ -254,7 +252,7 @@ def _row(trick: str, entry: dict[str, Any], twin: dict[str, Any]) -> str:
     if theirs:
         robust = "fails" if theirs["robust"] is None else f"{theirs['robust']:.0%}"
         reference = f"{robust} of {theirs['images']}"
-        says = "; ".join(line[:90].replace("|", "/") for line in theirs["says"]) or "nothing"
+        says = "; ".join(line[:90].replace("|", "/") for line in theirs["says"]) or "none"
     plain = entry.get("plain")
     under_pgd, costs = (f"{plain['robust']:.1%}", f"{plain['pass']:.1f}") if plain else ("", "")
     return (

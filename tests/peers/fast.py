@@ -1,20 +1,15 @@
 """What `attacks.fast` saves and what it costs in strength: `python -m tests.peers.fast --help`."""
 
-import argparse
-import json
-import os
-import sys
 import time
 from functools import partial
-from pathlib import Path
 from typing import Any
 
-from tests.peers.commands import processor
+from tests.peers.machine import processor, processors
+from tests.peers.report import Report, add_shared, parser_for, say
 from tests.peers.standard import CASES
 
-REPORT = Path(__file__).parents[2] / "reports" / "peers"
 SEEDED = ("resnet50", "vgg16", "timm/tf_efficientnet_lite0", "timm/mobilevit_xxs")
-"""Networks of torchvision and timm with seeded random weights: for time alone."""
+"""Networks of torchvision and timm with seeded random weights, only used for timing."""
 RACES = {
     "efficientnet_lite0": 4,
     "cifar10-resnet20": 32,
@@ -24,16 +19,16 @@ RACES = {
     "timm/tf_efficientnet_lite0": 4,
     "timm/mobilevit_xxs": 4,
 }
-"""Network -> images; a pass of vgg16 takes half a second."""
+"""Network -> number of images; a pass of vgg16 takes half a second."""
 TINY = 1e-5
 """An eps with which no image is fooled, so that all steps are taken."""
 STRENGTH = 40
-"""Images of each network in `shared`."""
+"""Number of images for each network in `shared`."""
 PHOTOGRAPHS = ("efficientnet_lite0", "linf", 0.25 / 255, 10)
-"""A network for photographs, norm, eps that leaves some of them, and how many."""
+"""A network for photographs, the norm, an eps at which some of them survive, and the number of photographs."""
 
 SMALLEST = {"efficientnet_lite0": 2, "cifar10-resnet20": 32}
-"""Network -> images for which the smallest perturbation is looked for."""
+"""Network -> number of images for which the smallest perturbation is searched."""
 NETS = (*dict.fromkeys(name for name, *_ in CASES), PHOTOGRAPHS[0])
 """Networks on which the strength of attacks is compared."""
 
@@ -60,41 +55,31 @@ saves.
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m tests.peers.fast", description=__doc__)
+    parser = parser_for("fast", __doc__)
     parser.add_argument("--races", nargs="*", metavar="NETWORK", default=list(RACES), help="default: all")
-    parser.add_argument("--nets", nargs="*", metavar="NETWORK", default=NETS, help="strength")
+    parser.add_argument("--nets", nargs="*", metavar="NETWORK", default=NETS, help="networks to compare strength on")
     parser.add_argument("--smallest", nargs="*", metavar="NETWORK", default=list(SMALLEST), help="default: all")
-    parser.add_argument("--images", type=int, help="of each race; default: few, fewer where a pass takes long")
-    parser.add_argument("--whole", action="store_true", help="race with the tiny eps alone")
+    parser.add_argument("--images", type=int, help="images in each race; default: few, fewer where a pass takes long")
+    parser.add_argument("--whole", action="store_true", help="race with the tiny eps only")
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--strength", type=int, default=STRENGTH, metavar="N", help="images of each network")
-    parser.add_argument("--out", type=Path, metavar="FOLDER", default=REPORT)
+    add_shared(parser, "--out")
     options = parser.parse_args()
-    # read when torch is imported; threads that spin while waiting disturb every measurement
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    path = options.out / "fast.json"
-    results = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    results = {"races": {}, "strength": {}, "smallest": {}} | results
-    results |= {"processor": processor()}
+    report = Report(options.out, "fast", _page)
+    results = {"races": {}, "strength": {}, "smallest": {}} | report.stored()
     race = partial(_race, usual=not options.whole)
     jobs = [("races", name, options.images or RACES[name], race) for name in options.races]
     jobs += [("strength", name, options.strength, _strength) for name in options.nets]
     jobs += [("smallest", name, SMALLEST[name], _smallest) for name in options.smallest]
     for part, name, images, measure in jobs:
-        results[part][name] = measure(name, images, options.rounds)
-        print(f"{name}: {results[part][name]}", file=sys.stderr, flush=True)
-        _write(options.out, results)
-    _write(options.out, results)
-
-
-def _write(out: Path, results: dict[str, Any]) -> None:
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "fast.json").write_text(json.dumps(results, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-    (out / "fast.md").write_text(_page(results), encoding="utf-8")
+        results[part][name] = measure(name, images, options.rounds) | {"processor": processor()}
+        say(f"{name}: {results[part][name]}")
+        report.save(results)
+    report.save(results)
 
 
 def _race(name: str, images: int, rounds: int, *, usual: bool) -> dict[str, Any]:
-    """Seconds of each library, and the images that it leaves, with the usual eps and with a tiny one."""
+    """Time of each library and the share of images it leaves unbroken, with the usual eps and with a tiny one."""
     import torch
 
     from attacks import fast
@@ -149,7 +134,7 @@ def _victim(name: str, images: int) -> tuple[Any, Any, Any, float]:
 
 
 def _unfitted(name: str) -> Any:
-    """A network as its library creates it."""
+    """A network with the weights that its library initialises it with."""
     import timm
     import torchvision
 
@@ -159,7 +144,7 @@ def _unfitted(name: str) -> Any:
 
 
 def _strength(name: str, images: int, rounds: int) -> dict[str, Any]:
-    """How many images each attack leaves, with the network as it is and with its half-precision form."""
+    """How many images each attack leaves unbroken, with the network as it is and with its half-precision form."""
     import torch
 
     from advbench.evaluation.judge import judge
@@ -182,7 +167,7 @@ def _strength(name: str, images: int, rounds: int) -> dict[str, Any]:
 
 
 def _smallest(name: str, images: int, rounds: int) -> dict[str, Any]:
-    """Seconds of minimum-norm attacks and what they find, with the network as it is and with its form of float32."""
+    """Time and results of minimum-norm attacks, with the network as it is and with its float32 form."""
     import torch
 
     from advbench.evaluation.judge import judge
@@ -219,9 +204,9 @@ def _smallest_page(nets: dict[str, Any]) -> str:
         for attack, (plain, exact) in ((attack, row.values()) for attack, row in net["rows"].items())
     ]
     return (
-        "\n## Smallest perturbations\n\nAttacks of 100 steps that bear no more than the rounding of float32: the same "
-        "network with batch norms folded and channels last. **Median** is of the sizes with the network as it is; "
-        "**differs** is by how much the median with the form does.\n\n"
+        "\n## Smallest perturbations\n\nAttacks of 100 steps that tolerate no more than float32 rounding, so the form "
+        "is the network with batch norms folded and channels last. **Median** is the median size with the network as "
+        "it is; **differs** is the relative difference of the median with the form.\n\n"
         "| Network | Images | Attack | Seconds: plain | float32 | Ratio | Fooled | Median | Differs |\n"
         "|---|--:|---|--:|--:|--:|---|--:|--:|\n" + "".join(lines)
     )
@@ -239,7 +224,7 @@ def _page(results: dict[str, Any]) -> str:
             begins = f"| {name} | {race['images']} | {race['rounds']} | {float(eps):.2g} | {race['form']}"
             lines.append(f"{begins} | {taken} | {ratio:.2f} | {unbroken} |")
     head = _HEAD.format(
-        processor=results["processor"],
+        processor=processors(row for part in results.values() for row in part.values()),
         libraries=" | ".join(libraries),
         rule="--:|" * 5,
         tiny=TINY,
@@ -259,12 +244,12 @@ def _strength_page(nets: dict[str, Any]) -> str:
     plain, quick = (sum(net["left"][column] for net in nets.values() for column in columns[i::2]) for i in (0, 1))
     share = 100 * (quick - plain) / pairs if pairs else 0.0
     return (
-        "## Strength\n\nImages that are not fooled, of the first test images, misclassified ones included; PGD and "
-        "APGD of 40 steps, with the network as it is and with its bfloat16 form.\n\n"
+        "## Strength\n\nThe number of images left unbroken, among the first test images including misclassified ones, "
+        "by PGD and APGD of 40 steps, with the network as it is and with its bfloat16 form.\n\n"
         f"| Network | Norm | eps | Images | {' | '.join(columns)} |\n|---|---|--:|--:|--:|--:|--:|--:|\n"
         + "\n".join(rows)
-        + f"\n\nOver {pairs:,} pairs of image and attack the bfloat16 form leaves {quick} images, the network as it is "
-        f"{plain}: {share:+.2f} percentage points of robust accuracy.\n"
+        + f"\n\nOver {pairs:,} pairs of image and attack, the bfloat16 form leaves {quick} unbroken, the network as it "
+        f"is {plain}: {share:+.2f} percentage points of robust accuracy.\n"
     )
 
 

@@ -1,8 +1,8 @@
 """Speed and verdicts of the attacks on a CUDA GPU, in at most eight minutes: `python -m tests.peers.gpu`.
 
-Each part runs in a separate process with a time limit, and its results are saved row by row: a part that
-takes too long or dies loses only the rest of its own rows. On a machine without a GPU the command says so and exits
-with code 2; `--device cpu` tries the script itself on tiny inputs.
+Each part runs in a separate process with a time limit, and its results are saved row by row: a part that takes too
+long or dies only loses the rest of its own rows. On a machine without a GPU the command says so and exits with code 2;
+`--device cpu` tries the script itself on tiny inputs.
 """
 
 import argparse
@@ -13,14 +13,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from tests.peers.gpu_page import page
+from tests.peers.report import REPORTS, Report, add_shared, parser_for, say
 
-REPORT = Path(__file__).parents[2] / "reports" / "gpu"
+REPORT = REPORTS / "gpu"
 TOTAL = 480.0
 """Time limit for all parts together, seconds."""
 PATIENCE = {"cuda": 1.0, "cpu": 4.0}
@@ -56,22 +56,23 @@ def main() -> None:
         _work(options.part, options.device, options.into)
         return
     if options.page:
-        _write(options.out or REPORT, _measured(options.out or REPORT))
+        report = _report(options.out or REPORT)
+        report.save(report.stored())
         return
     if options.device == "cuda" and not _has_gpu():
-        print("error: this machine has no CUDA GPU; --device cpu tries the script on tiny inputs", file=sys.stderr)
+        say("error: this machine has no CUDA GPU; --device cpu tries the script on tiny inputs")
         sys.exit(2)
     out = options.out or (REPORT if options.device == "cuda" else Path(tempfile.mkdtemp(prefix="gpu-")))
-    print(f"wrote {measure(options.device, out, only=options.only)}", file=sys.stderr)
+    say(f"wrote {measure(options.device, out, only=options.only)}")
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m tests.peers.gpu", description=__doc__)
+    parser = parser_for("gpu", __doc__)
     names = [part.name for part in PARTS]
-    parser.add_argument("--device", choices=["cuda", "cpu"], default="cuda", help="cpu: try the script, tiny inputs")
+    parser.add_argument("--device", choices=["cuda", "cpu"], default="cuda", help="cpu: try the script on tiny inputs")
     parser.add_argument("--only", nargs="+", choices=names, metavar="PART", help=f"some of: {', '.join(names)}")
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="default: reports/gpu; with cpu: a temporary one")
-    parser.add_argument("--page", action="store_true", help="only rewrite the page, without measuring")
+    add_shared(parser, "--page")
     parser.add_argument("--part", choices=names, help=argparse.SUPPRESS)
     parser.add_argument("--into", type=Path, help=argparse.SUPPRESS)
     return parser.parse_args()
@@ -92,7 +93,7 @@ def measure(device: str, out: Path, *, only: list[str] | None = None) -> Path:
         only: Names of parts; None: all of them.
 
     Returns:
-        The page.
+        Path of the page.
     """
     start = time.monotonic()
     results: dict[str, Any] = {"device": device, "parts": {}}
@@ -101,18 +102,18 @@ def measure(device: str, out: Path, *, only: list[str] | None = None) -> Path:
             continue
         left = PATIENCE[device] * TOTAL - RESERVE - (time.monotonic() - start)
         limit = max(0.0, min(PATIENCE[device] * part.seconds, left))
-        print(f"{part.name}: at most {limit:.0f} s", file=sys.stderr, flush=True)
+        say(f"{part.name}: at most {limit:.0f} s")
         results["parts"][part.name] = run_part(part.name, device, limit)
         results["seconds"] = time.monotonic() - start
-        _write(out, results)
+        _report(out).save(results)
     return out / "README.md"
 
 
 def run_part(name: str, device: str, seconds: float) -> dict[str, Any]:
-    """Run one part in a separate process, which is killed with all that it started when its time is up.
+    """Run one part in a separate process, which is killed with its children when its time is up.
 
     Returns:
-        Its rows, the seconds that it took, and how it ended: "done", "out of time" or its last line of output.
+        Rows, seconds taken, and how it ended: "done", "out of time" or its last line of output.
     """
     if seconds <= 0:
         return {"rows": [], "seconds": 0.0, "ended": "out of time"}
@@ -133,7 +134,7 @@ def run_part(name: str, device: str, seconds: float) -> dict[str, Any]:
 
 
 def _kill(process: "subprocess.Popen[bytes]") -> None:
-    """End a process and those that it started, which share its process group."""
+    """End a process and its children, which share its process group."""
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
@@ -156,9 +157,7 @@ def _read(path: Path) -> list[dict[str, Any]]:
 
 
 def _work(name: str, device: str, into: Path) -> None:
-    """Measure a part in this process, and save every row at once."""
-    # read when torch is imported; threads that spin while waiting disturb every measurement
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    """Measure a part in this process, and save each row as soon as it is measured."""
     from tests.peers import gpu_parts
 
     with into.open("w", encoding="utf-8") as file:
@@ -167,16 +166,8 @@ def _work(name: str, device: str, into: Path) -> None:
             file.flush()
 
 
-def _measured(out: Path) -> dict[str, Any]:
-    """The results so far; empty if there are none."""
-    path = out / "gpu.json"
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-
-
-def _write(out: Path, results: Mapping[str, Any]) -> None:
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "gpu.json").write_text(json.dumps(results, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-    (out / "README.md").write_text(page(results), encoding="utf-8")
+def _report(out: Path) -> Report:
+    return Report(out, "gpu", page, page_name="README")
 
 
 if __name__ == "__main__":

@@ -94,7 +94,7 @@ def _seconds(rows: Sequence[Row]) -> str:
             continue
         numbers = [f"{row['seconds']:.2f}", f"{row['first']:.1f}", f"{row['rate']:.0f}", f"{row['peak'] / 2**30:.2f}"]
         lines.append([*begins, *numbers, f"{row['unbroken']:.1%}"])
-    heads = ("Who", "eps", "Seconds", "First call", "Images per second", "Peak GiB", "Unbroken")
+    heads = ("Contestant", "eps", "Seconds", "First call", "Images per second", "Peak GiB", "Unbroken")
     return _table(heads, lines)
 
 

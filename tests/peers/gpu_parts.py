@@ -1,6 +1,6 @@
-"""The measurements of `tests.peers.gpu`: each a function of the device that yields rows as they are measured.
+"""The measurements of `tests.peers.gpu`: each takes the device and yields rows as they are measured.
 
-On the CPU, where they only try the script, networks and images are tiny.
+On the CPU, which is only for trying the script, networks and images are tiny.
 """
 
 import json
@@ -27,7 +27,7 @@ from advbench.models.classifier import Classifier
 from attacks import APGD, DDN, FMN, L2, PGD, Fast, Linf, Square, Standard, Untargeted
 from attacks.speed.folding import FORMS, rewritten
 from tests.peers.autoattack import in_one_call
-from tests.peers.commands import processor
+from tests.peers.machine import processor
 
 Row = dict[str, Any]
 ROOT = Path(__file__).parents[2]
@@ -36,12 +36,12 @@ STEP = 0.0625
 EPS, TINY_EPS = 1 / 255, 1e-5
 """A usual budget, and one with which no image is fooled, so that every library takes all steps with all images."""
 RUN_IMAGES = 32
-"""Images of a whole run."""
+"""Number of images in a whole run."""
 CONTRACT = (
     *("candidates_have_the_dtype", "same_image_twice", "left_as_it_was", "own_budget", "fooled_already"),
     *("seed_fixes", "minimum_norm_attack_needs", "callers_grad_mode", "memory_layout", "candidates_keep_to"),
 )
-"""Parts of the names of the tests of the contract: those in which a device can make a difference."""
+"""Parts of the names of those contract tests in which the device can make a difference."""
 
 
 class Sizes(NamedTuple):
@@ -93,7 +93,7 @@ def pgd(device: str) -> Iterator[Row]:
 
 
 def compiled(device: str) -> Iterator[Row]:
-    """PGD with the network compiled by torch.compile; with one eps, since other batch sizes are compiled again."""
+    """PGD with the network compiled by torch.compile; at one eps only, since each batch size is compiled again."""
     model, x, y = _seeded(device)
     sizes, backend = SIZES[device], "inductor" if device == "cuda" else "eager"
     for form in (FORMS[0], FORMS[-1]):
@@ -126,7 +126,7 @@ def standard(device: str) -> Iterator[Row]:
 def _seeded(device: str) -> tuple[Classifier, Tensor, Tensor]:
     """A network with seeded random weights, random 8-bit images, and the classes that it gives them.
 
-    What such a network says of all images is taken off its last bias, or every image would be of the same class.
+    The mean logits are subtracted from the last bias; otherwise the network would put all images into one class.
     """
     sizes = SIZES[device]
     torch.manual_seed(0)
@@ -140,7 +140,7 @@ def _seeded(device: str) -> tuple[Classifier, Tensor, Tensor]:
 
 
 def _contestants(model: Classifier, steps: int) -> Iterator[tuple[str, Callable[..., Tensor], bool]]:
-    """Name, call, and whether products of matrices are of float32 in full (or else TF32)."""
+    """Name, call, and whether matrix products use full float32 precision (otherwise TF32)."""
 
     def ours(asked: Any) -> Callable[..., Tensor]:
         return _pgd(asked, steps)
@@ -161,7 +161,7 @@ def _contestants(model: Classifier, steps: int) -> Iterator[tuple[str, Callable[
 def _raced(
     call: Callable[..., Tensor], model: Any, x: Tensor, y: Tensor, eps: float, *, exact: bool = True, rounds: int = 2
 ) -> Row:
-    """Seconds, images a second, peak memory, and the share of images that a pass of the network in float32 leaves."""
+    """Seconds, images per second, peak memory, and the share of images unbroken in a float32 pass of the network."""
     _precise(exact)
     try:
         before = time.perf_counter()
@@ -196,7 +196,7 @@ def _wait(x: Tensor) -> None:
 
 
 def _precise(exact: bool) -> None:
-    """Compute products of float32 in full, or in TF32."""
+    """Set whether matrix products use full float32 precision or TF32."""
     torch.backends.cudnn.allow_tf32 = not exact
     torch.backends.cuda.matmul.allow_tf32 = not exact
 
@@ -277,7 +277,7 @@ def workers(device: str) -> Iterator[Row]:
 
 
 def _whole_run(folder: Path, device: str, number: int) -> Row:
-    """Total seconds, seconds in units, and a digest of the verdicts."""
+    """Total seconds, seconds in units, and the numbers of units, rows and verdicts."""
     out = folder / f"run {number}"
     options = ["--allow-code", "--device", device, "--workers", str(number), "--quiet", "--out", str(out)]
     start = time.perf_counter()
@@ -319,7 +319,7 @@ def contract(device: str) -> Iterator[Row]:
             if not (found := re.search(r"(\S+::\S+.*)? ?\b(PASSED|FAILED|ERROR|SKIPPED)\b", line)):
                 continue
             kind = {"ERROR": "failed"}.get(found[2], found[2].lower())
-            if line.startswith(("FAILED", "ERROR", "SKIPPED")):  # of the summary in the end
+            if line.startswith(("FAILED", "ERROR", "SKIPPED")):  # in the summary at the end
                 continue
             counts[kind] += 1
             if kind == "failed":

@@ -1,16 +1,14 @@
 """Images that attacks miss: `python -m tests.peers.hard`.
 
 The folder `shared` next to the repository lists digits for which complete verification has proved that an adversarial
-image exists. All of them is what can be reached; each attack gets them in one batch, on one thread. Then come images
-that `standard` leaves, of several networks, the first ones and those that it comes nearest to fooling: nothing is
-proved there.
+image exists, so the best possible result is all of them. Each attack gets them in one batch, on one thread. The other
+parts are images of several networks that `standard` leaves: the first ones, and those that it comes nearest to fooling,
+about which nothing is proved, and some that another attack has broken.
 """
 
 import argparse
 import json
-import os
 import platform
-import sys
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -18,11 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from tests.peers.autoattack import in_one_call
+from tests.peers.report import Report, add_shared, parser_for, say
 
 Eps = float | list[float]
-"""One for all images, or one for each."""
+"""One eps for all images, or one for each."""
 
-REPORT = Path(__file__).parents[2] / "reports" / "peers"
 
 LEFT = (
     ("mnist-conv-small-clean", 0.1, 0, 20),
@@ -30,25 +28,25 @@ LEFT = (
     ("cifar10-cnn-a-adv", 2 / 255, 0, 20),
     ("mnist-cnn-a-adv", 0.3, 200, 40),
 )
-"""Model, eps in Linf, the first test image that is looked at, and how many of those that `standard` leaves."""
+"""Model, eps in Linf, the first test image to try, and how many to take of those that `standard` leaves."""
 NEAR = (
     ("mnist-cnn-a-adv", 0.3, 2600, 24),
     ("mnist-conv-small-clean", 0.1, 2000, 24),
 )
-"""Model, eps in Linf, how many test images are looked at, and how many of those that `standard` leaves, the nearest."""
+"""Model, eps in Linf, how many test images to try, and how many to take of those that `standard` nearly fools."""
 SHOWN = (("mnist-cnn-a-adv", 100, 6), ("cifar10-cnn-a-adv", 100, 6))
-"""Model, how many of the images of `reports/peers/optimality.md` are looked at, and most of those `standard` leaves."""
+"""Model, how many images of `reports/peers/optimality.md` to try, and the most to take of those `standard` leaves."""
 TIGHT = 1.001
-"""The eps of an image in that part, as a multiple of the smallest size that any attack found."""
+"""The eps of an image in this part, as a multiple of the smallest size that any attack found."""
 LEFT_OUT = {
     "proved": (),
     "left": ("standard",),
     "near": ("standard",),
     "shown": ("standard", "AutoAttack", "Foolbox PGD, 200 steps, 10 times"),
 }
-"""Part -> contenders that are not asked there: `standard` chose the images, and others take one eps for all."""
+"""Part -> contenders left out: `standard`, which chose the images, and those that take one eps for all images."""
 BLOCK = 100
-"""Images that `standard` gets at a time."""
+"""Number of images that `standard` gets at a time."""
 
 _HEAD = """# Hard images
 
@@ -63,7 +61,7 @@ on one thread; **passes** are averaged over the images.
 """
 
 _LEFT_HEAD = """
-## What `standard` leaves
+## Images that `standard` leaves
 
 These are the first test images, in the range given, that `standard` does not fool within eps in Linf. Nothing is proved
 about them: it is not known whether any of them can be broken. No setting of `thorough` was chosen on them.
@@ -73,7 +71,7 @@ about them: it is not known whether any of them can be broken. No setting of `th
 """
 
 _NEAR_HEAD = """
-## What `standard` comes nearest to
+## Images that `standard` comes nearest to fooling
 
 Among the given number of first test images, these are the ones that `standard` does not fool but comes closest to
 fooling: the margin at its best point is the smallest fraction of the clean image's. Images of the first table are left
@@ -84,12 +82,12 @@ out. Nothing is proved about them, and no setting of `thorough` was chosen on th
 """
 
 _SHOWN_HEAD = """
-## What is known to break, and `standard` leaves
+## Images known to be breakable that `standard` leaves
 
-Each of these images can be broken, because an attack did so with about a thousand passes: they are the images of
-`optimality.md`, and each has its own eps in Linf, 0.1 % above the smallest size that any attack found there. The table
-covers the first ones that `standard` does not break, among the given number of images; a network for which it breaks
-all has no row. No setting of `thorough` was chosen on them.
+Each of these images can be broken: an attack did so with about a thousand passes. They are images of `optimality.md`,
+each with its own eps in Linf, 0.1 % above the smallest size that any attack found there. The table covers the first
+ones that `standard` does not break, among the given number of images; a network on which it breaks all of them has no
+row. No setting of `thorough` was chosen on them.
 
 | Model | eps | Test images | Left | Attack | Broken | Seconds | Forward passes | Backward passes |
 |---|--:|--:|--:|---|--:|--:|--:|--:|
@@ -97,37 +95,34 @@ all has no row. No setting of `thorough` was chosen on them.
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m tests.peers.hard", description=__doc__)
-    parser.add_argument("--list", type=Path, metavar="FILE", help="default: models/hard.json of the folder shared")
-    parser.add_argument("--only", nargs="+", metavar="NAME", help="attacks to run; the others stay as they are")
+    parser = parser_for("hard", __doc__)
+    parser.add_argument(
+        "--list", type=Path, metavar="FILE", help="proved images; default: models/hard.json of `shared`"
+    )
+    parser.add_argument("--only", nargs="+", metavar="NAME", help="attacks to run; other results are kept")
     parser.add_argument("--part", choices=("proved", "left", "near", "shown"), help="default: all")
-    parser.add_argument("--models", nargs="+", metavar="MODEL", help="of the parts that `standard` chooses")
+    parser.add_argument("--models", nargs="+", metavar="MODEL", help="for the parts whose images `standard` chooses")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, metavar="FOLDER", default=REPORT)
+    add_shared(parser, "--out")
     options = parser.parse_args()
-    # read when torch is imported; threads that spin while waiting disturb every measurement
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    path = options.out / "hard.json"
-    results: dict[str, Any] = {"proved": {}, "left": {}, "near": {}, "shown": {}}
-    results |= json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    report = Report(options.out, "hard", _page)
+    results = {"proved": {}, "left": {}, "near": {}, "shown": {}} | report.stored()
     for part, model, entry in _entries(options, results):
         found = results[part].setdefault(model, {})
         if part != "proved":
-            if found.get("entry") != entry:  # other images than before
+            if found.get("entry") != entry:  # the images have changed
                 found |= {"entry": entry, "attacks": {}}
             found = found["attacks"]
         for name, call in _contenders().items() if entry["indices"] else ():
             if (options.only and name not in options.only) or name in LEFT_OUT[part]:
                 continue
             found[name] = run = _measure(model, entry, call, options.seed)
-            print(f"{name} on {model}: {run['broken']} of {run['images']}", file=sys.stderr, flush=True)
-            options.out.mkdir(parents=True, exist_ok=True)
-            path.write_text(json.dumps(results, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-            (options.out / "hard.md").write_text(_page(results), encoding="utf-8")
+            say(f"{name} on {model}: {run['broken']} of {run['images']}")
+            report.save(results)
 
 
 def _entries(options: argparse.Namespace, before: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
-    """Part of the page, model, and which images of it."""
+    """Part of the page, model, and the images to attack."""
     from tests.peers.victims import SHARED
 
     listed = json.loads((options.list or SHARED / "models/hard.json").read_text(encoding="utf-8"))
@@ -160,7 +155,7 @@ def _first(model: str, entry: dict[str, Any]) -> dict[str, Any]:
 
 
 def _nearest(proved: list[int], model: str, entry: dict[str, Any]) -> dict[str, Any]:
-    """Of the first images, those that `standard` leaves but comes nearest to fooling; none that is proved."""
+    """Those of the first images that `standard` comes nearest to fooling but leaves, without those listed as proved."""
     margins: dict[int, float] = {}
     for first in range(0, entry["images"], BLOCK):
         margins |= _of_block(model, first, entry["eps"])
@@ -169,7 +164,7 @@ def _nearest(proved: list[int], model: str, entry: dict[str, Any]) -> dict[str, 
 
 
 def _shown(out: Path, model: str, entry: dict[str, Any]) -> dict[str, Any]:
-    """Of the images of `optimality.json`, the first that `standard` leaves just above the smallest size known."""
+    """The first images of `optimality.json` that `standard` leaves at an eps just above the smallest known size."""
     import torch
 
     from tests.peers.victims import VICTIMS
@@ -187,12 +182,12 @@ def _shown(out: Path, model: str, entry: dict[str, Any]) -> dict[str, Any]:
 
 
 def _of_block(model: str, first: int, eps: float) -> dict[int, float]:
-    """What `standard` leaves of the images from one on."""
+    """Images of a block that `standard` leaves -> margins as in :func:`_by_standard`."""
     return _by_standard(model, list(range(first, first + BLOCK)), eps)
 
 
 def _by_standard(model: str, images: list[int], eps: Eps) -> dict[int, float]:
-    """Of some images, those that `standard` leaves -> margin at the best point, a fraction of the clean one."""
+    """Images that `standard` leaves -> margin at the best point, as a fraction of the clean image's."""
     import torch
 
     from attacks import Standard, Untargeted
@@ -211,7 +206,7 @@ def _by_standard(model: str, images: list[int], eps: Eps) -> dict[int, float]:
 
 
 def _radius(eps: Eps) -> Any:
-    """What an attack takes: a number, or a tensor (N,)."""
+    """Eps as an attack takes it: a number, or a tensor (N,)."""
     import torch
 
     return torch.tensor(eps) if isinstance(eps, list) else eps
@@ -235,7 +230,7 @@ def _contenders() -> dict[str, Callable[..., Any]]:
         import foolbox
 
         class Asked(torch.nn.Module):
-            """Foolbox takes modules alone."""
+            """The model as a module, which Foolbox requires."""
 
             def forward(self, x: Any) -> Any:
                 return model(x)
@@ -257,7 +252,7 @@ def _contenders() -> dict[str, Callable[..., Any]]:
 
 
 def _measure(model: str, entry: dict[str, Any], call: Callable[..., Any], seed: int) -> dict[str, Any]:
-    """What an attack finds on the images of an entry of the list, and what it costs."""
+    """How many images of an entry an attack breaks, and at what cost."""
     import torch
 
     from advbench.evaluation.judge import judge
@@ -299,7 +294,7 @@ def _page(results: dict[str, Any]) -> str:
 
 
 def _rows(part: dict[str, Any]) -> str:
-    """The rows of images that `standard` chose."""
+    """The rows of a part whose images `standard` chose."""
     rows = []
     for model, found in part.items():
         entry = found["entry"]

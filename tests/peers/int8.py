@@ -5,14 +5,12 @@ with the gradients of the float network, and Square, without gradients, look for
 network. One way needs `onnx` and `onnxruntime`, another `torchao`; ways whose packages are missing are skipped.
 """
 
-import argparse
 import copy
-import json
 import sys
 import tempfile
 import warnings
 from collections.abc import Callable
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import torch
@@ -23,10 +21,10 @@ from advbench.models import load_model
 from advbench.models.classifier import Classifier
 from advbench.models.twins import paired
 from attacks import PGD, Square, Untargeted
-from tests.peers.commands import processor
+from tests.peers.machine import processor, processors
+from tests.peers.report import Report, add_shared, parser_for, say
 from tests.peers.victims import cifar10
 
-REPORT = Path(__file__).parents[2] / "reports" / "peers"
 NETWORK = "cifar10-resnet20"
 EPS = (1, 2, 4)
 """Budgets in Linf, 255ths."""
@@ -51,12 +49,12 @@ _ROW = (
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m tests.peers.int8", description=__doc__)
+    parser = parser_for("int8", __doc__)
     parser.add_argument("--images", type=int, metavar="N", default=100)
-    parser.add_argument("--steps", type=int, metavar="N", default=40, help="of PGD; default: 40")
-    parser.add_argument("--queries", type=int, metavar="N", default=5000, help="of Square; default: 5000")
+    parser.add_argument("--steps", type=int, metavar="N", default=40, help="steps of PGD; default: 40")
+    parser.add_argument("--queries", type=int, metavar="N", default=5000, help="queries of Square; default: 5000")
     parser.add_argument("--eps", type=int, nargs="+", metavar="N", default=EPS, help="in 255ths; default: 1 2 4")
-    parser.add_argument("--out", type=Path, metavar="FOLDER", default=REPORT)
+    add_shared(parser, "--out")
     options = parser.parse_args()
     rows = []
     for way, make in WAYS.items():
@@ -64,7 +62,7 @@ def main() -> None:
             rows += measure(way, make, options)
         except ImportError as error:
             print(f"{way}: skipped, {error}", file=sys.stderr)
-    write(rows, options)
+    Report(options.out, "int8", partial(_page, options=options)).save(rows)
 
 
 def measure(way: str, make: Callable[[nn.Module, Tensor], Classifier], options: Any) -> list[dict[str, Any]]:
@@ -83,6 +81,7 @@ def measure(way: str, make: Callable[[nn.Module, Tensor], Classifier], options: 
     found = []
     for eps in options.eps:
         row = {"way": way, "same": float((own == theirs).float().mean()), "eps": eps, "images": len(x)}
+        row["processor"] = processor()
         for name, attack in (("pgd", PGD(steps=options.steps)), ("square", Square(steps=options.queries))):
             seen = evaluate_quickly(model, attack, x, clean, goal, eps=eps / 255, seed=0)
             passes = seen.forwards + seen.backwards
@@ -90,7 +89,7 @@ def measure(way: str, make: Callable[[nn.Module, Tensor], Classifier], options: 
         noise = (x + eps / 255 * (2 * torch.rand(x.shape, generator=torch.Generator().manual_seed(0)) - 1)).clamp(0, 1)
         with torch.no_grad():
             row["noise"] = float((model(noise).argmax(1) == goal.labels).float().mean())
-        print(_ROW.format(**row), file=sys.stderr, flush=True)
+        say(_ROW.format(**row))
         found.append(row)
     return found
 
@@ -149,17 +148,13 @@ def by_onnxruntime(network: nn.Module, x: Tensor) -> nn.Module:
 WAYS = {"torch.ao": by_torch, "torchao (pt2e)": by_torchao, "onnxruntime": by_onnxruntime}
 
 
-def write(rows: list[dict[str, Any]], options: Any) -> None:
-    """Write the numbers and the page."""
-    options.out.mkdir(parents=True, exist_ok=True)
-    (options.out / "int8.json").write_text(json.dumps(rows, indent=1) + "\n")
+def _page(rows: list[dict[str, Any]], options: Any) -> str:
     given = {name: getattr(options, name) for name in ("images", "steps", "queries")}
     usual = {"images": 100, "steps": 40, "queries": 5000}
     flags = "".join(f" --{name} {value}" for name, value in given.items() if value != usual[name])
     flags += "" if tuple(options.eps) == EPS else f" --eps {' '.join(map(str, options.eps))}"
     lines = "\n".join(_ROW.format(**row) for row in rows)
-    page = _PAGE.format(flags=flags, rows=lines, processor=processor(), **given)
-    (options.out / "int8.md").write_text(page)
+    return _PAGE.format(flags=flags, rows=lines, processor=processors(rows), **given)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Other libraries' attacks behind one call: `(model, x, y, eps) -> x_adv`.
 
-Each function takes an attack's name and its parameters in the library's own words, and returns the call as the
-library's documentation shows it. A library is imported when it is first called.
+Each function takes an attack's name and parameters as the library names them, and returns a call as the library's
+documentation shows it. A library is imported when it is first called.
 """
 
 import sys
@@ -27,11 +27,11 @@ PACKAGES = {
     "AutoAttack": "pyautoattack",
     "AttackBench": "attackbenchlib",
 }
-"""Library -> its package."""
+"""Library -> name of its package."""
 
 
 def versions() -> dict[str, str]:
-    """Library -> the version that is installed."""
+    """Library -> installed version."""
     return {library: version(package) for library, package in PACKAGES.items()}
 
 
@@ -109,7 +109,7 @@ def autoattack(name: str = "autopgd_base.APGDAttack", **parameters: Any) -> Call
 
 
 def attackbench(name: str, **parameters: Any) -> Call:
-    """An attack that AttackBench wrote itself, as `module.function` of `attackbench.attacks.original`."""
+    """An attack that AttackBench implements itself, as `module.function` of `attackbench.attacks.original`."""
 
     def call(model: Classifier, x: Tensor, y: Tensor, eps: float | None) -> Tensor:
         sys.modules.setdefault("wandb", without_wandb())
@@ -121,7 +121,7 @@ def attackbench(name: str, **parameters: Any) -> Call:
 
 
 def without_wandb() -> types.ModuleType:
-    """Stand-in for wandb, with which AttackBench fetches others' results, where it is not installed."""
+    """Stand-in for wandb, which AttackBench imports but only needs to download published results."""
     wandb = types.ModuleType("wandb")
     vars(wandb).update(Api=object, Artifact=object)  # its annotations name these
     return wandb

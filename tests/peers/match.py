@@ -1,4 +1,4 @@
-"""Definition of a match: an attack of ours, and the same attack of other libraries at the same settings."""
+"""Definition of a match: one of our attacks, and the same attack of other libraries at the same settings."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ class Match:
     """One attack against those of the same kind."""
 
     name: str
-    """Short, for `--only`."""
+    """Short name, for `--only`."""
     title: str
     """Settings that are equal."""
     ours: Attack
@@ -25,6 +25,6 @@ class Match:
     victims: tuple[str, ...]
     """Names in `tests.peers.victims.VICTIMS`."""
     eps_factor: float = 1.0
-    """Multiple of the victim's eps."""
+    """Factor that the victim's eps is multiplied by."""
     note: str = ""
     """Settings that differ."""

@@ -1,4 +1,4 @@
-"""The table of matches: an attack of ours, and the same attack of other libraries at the same settings.
+"""The table of matches: our attacks, and the same attacks of other libraries at the same settings.
 
 Steps, step length, loss, random start and restarts are equal as far as the libraries' parameters allow; remaining
 differences are in the note.
@@ -12,7 +12,7 @@ from tests.peers.nearest import NEAREST
 STEP = 0.0625
 """Length of a step of PGD as a fraction of eps."""
 
-_TRANSFER = "Made for other models than the one at hand: images do not leave when they are fooled."
+_TRANSFER = "Made for transfer to other models, so images stay in the batch once they are fooled."
 
 _PGD_LINF = {
     "Foolbox": foolbox("LinfPGD", steps=40, rel_stepsize=STEP),
@@ -33,7 +33,7 @@ _BUDGET = (
     ),
     Match(
         name="pgd-linf-none-falls",
-        title="PGD, Linf, 40 steps, cross-entropy, random start, eps so small that no image falls",
+        title="PGD, Linf, 40 steps, cross-entropy, random start, eps so small that no image is fooled",
         ours=PGD(norm=Linf(), steps=40, relative_step=STEP, loss="ce"),
         peers=_PGD_LINF,
         victims=(HARD, EASY, PHOTOGRAPHS),
@@ -66,7 +66,7 @@ _BUDGET = (
     ),
     Match(
         name="pgd-l2-none-falls",
-        title="PGD, L2, 40 steps, cross-entropy, random start, eps so small that no image falls",
+        title="PGD, L2, 40 steps, cross-entropy, random start, eps so small that no image is fooled",
         ours=PGD(norm=L2(), steps=40, relative_step=STEP, loss="ce"),
         peers={
             "Foolbox": foolbox("L2PGD", steps=40, rel_stepsize=STEP),
@@ -91,7 +91,7 @@ _BUDGET = (
             ),
         },
         victims=(HARD,),
-        note="Foolbox and ours spread a step over 1 % of the values, ART gives it to one.",
+        note="Foolbox and our attack spread a step over 1 % of the values; ART changes a single value.",
     ),
     Match(
         name="fgsm",
@@ -211,4 +211,4 @@ _BUDGET = (
 )
 
 MATCHES = _BUDGET + NEAREST
-"""All of them."""
+"""All matches, in the order of the page."""

@@ -16,7 +16,7 @@ from tests.peers.victims import Target, Victim
 
 OURS = "advbench"
 WARM_UP = 4
-"""Images of the first call of each library, which also imports it; not timed."""
+"""Number of images in the first call of each library, which also imports it and is not timed."""
 
 
 def contest(
@@ -56,7 +56,7 @@ def contest(
 
 
 def _ours(match: Match) -> Call:
-    """Our attack behind the same call as the others."""
+    """Our attack, wrapped in the same call as the others."""
 
     def call(model: Any, x: Tensor, y: Tensor, eps: float | None) -> Tensor:
         return match.ours(model, x, Untargeted(y), eps=eps, seed=torch.initial_seed())
@@ -72,7 +72,7 @@ def _timed(call: Call, target: Target, eps: float | None) -> tuple[float, float,
 
 
 def _judged(match: Match, target: Target, x_adv: Tensor, eps: float | None) -> tuple[float, float | None]:
-    """Share of images that are not fooled, and the median size of what fools them, by a fresh forward pass."""
+    """Share of images that are not fooled, and the median size of the perturbations, by a fresh forward pass."""
     norm = match.ours.norm
     verdicts = judge(target.model, target.x, x_adv.detach(), Untargeted(target.y), norm, eps)
     size = torch.where(verdicts.met, norm.measure(x_adv.detach() - target.x), torch.inf).median()

@@ -28,7 +28,7 @@ NEAREST = (
         ours=FMN(norm=L2(), steps=100),
         peers={"adv-lib": adv_lib("fmn", norm=2, steps=100)},
         victims=(HARD, EASY),
-        note="Foolbox's FMN for L2 is left out: its projection leaves everything as it is.",
+        note="Foolbox's FMN for L2 is left out: its projection has no effect.",
     ),
     Match(
         name="fmn-l1",
@@ -60,7 +60,7 @@ NEAREST = (
     ),
     Match(
         name="pdpgd-l0",
-        title="PDPGD, L0, 100 steps, proximal steps of the power 2/3",
+        title="PDPGD, L0, 100 steps, proximal operator of the power 2/3",
         ours=PDPGD(norm=L0(), steps=100),
         peers={"adv-lib": adv_lib("pdpgd", norm=0, num_steps=100, proximal_operator=23)},
         victims=(HARD, EASY),
@@ -74,7 +74,7 @@ NEAREST = (
             "adv-lib": adv_lib("carlini_wagner_l2", binary_search_steps=5, max_iterations=50, initial_const=0.1),
         },
         victims=(HARD,),
-        note="Foolbox and adv-lib stop a run of which nothing more comes; torchattacks tries one constant alone.",
+        note="Foolbox and adv-lib stop a run that no longer improves; torchattacks, left out, tries only one constant.",
     ),
     Match(
         name="deepfool-l2",
@@ -96,7 +96,7 @@ NEAREST = (
             "adv-lib": adv_lib("df", steps=50, norm=float("inf")),
         },
         victims=(HARD, EASY),
-        note="adv-lib makes every step 1e-4 longer, 3 % of the size on the second network: fewer steps, larger sizes.",
+        note="adv-lib adds 1e-4 to each step, 3 % of the size on the second network: fewer steps, larger sizes.",
     ),
     Match(
         name="superdeepfool",
@@ -123,4 +123,4 @@ NEAREST = (
         victims=(EASY,),
     ),
 )
-"""All of them."""
+"""Matches of minimum-norm attacks, in the order of the page."""

@@ -1,39 +1,36 @@
-"""How close attacks come to the smallest perturbation that anybody finds: `python -m tests.peers.optimality --help`."""
+"""How close attacks come to the smallest perturbation that is known: `python -m tests.peers.optimality --help`."""
 
 import argparse
-import json
-import os
 import time
 from pathlib import Path
 from typing import Any
 
-REPORT = Path(__file__).parents[2] / "reports" / "peers"
+from tests.peers.optimality_page import page
+from tests.peers.report import PEERS, Report, add_shared, parser_for
 
 
 def main() -> None:
     options = _options()
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    path = options.out / "optimality.json"
-    results: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"runs": {}}
+    report = Report(options.out, "optimality", page, indent=None)
+    results = {"runs": {}} | report.stored()
     if not options.page:
-        _run(results, options)
-    _write(options.out, results)
+        _run(results, report, options)
+    report.save(results)
     print(f"wrote {options.out / 'optimality.md'}")
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m tests.peers.optimality", description=__doc__)
+    parser = parser_for("optimality", __doc__)
     parser.add_argument("--only", nargs="+", metavar="NAME", help="attacks whose names contain one of these words")
     parser.add_argument("--norms", nargs="+", choices=("l0", "l1", "l2", "linf"), default=("linf", "l2", "l1", "l0"))
     parser.add_argument("--victims", nargs="+", metavar="NAME", help="models to attack; default: all available")
-    parser.add_argument("--images", type=int, help="first images of each model; stored results are kept")
-    parser.add_argument("--again", action="store_true", help="repeat measurements that are already stored")
-    parser.add_argument("--page", action="store_true", help="only rewrite the page, without measuring")
-    parser.add_argument("--out", type=Path, default=REPORT, metavar="FOLDER", help="default: reports/peers")
+    parser.add_argument("--images", type=int, help="number of images of each model; stored results are kept")
+    add_shared(parser, "--again", "--page")
+    parser.add_argument("--out", type=Path, default=PEERS, metavar="FOLDER", help="default: reports/peers")
     return parser.parse_args()
 
 
-def _run(results: dict[str, Any], options: argparse.Namespace) -> None:
+def _run(results: dict[str, Any], report: Report, options: argparse.Namespace) -> None:
     import torch
 
     torch.set_num_threads(1)
@@ -56,11 +53,11 @@ def _run(results: dict[str, Any], options: argparse.Namespace) -> None:
                     rest = target._replace(x=target.x[done:], y=target.y[done:])
                     found[name] = _joined(before, _measured(call, rest, norm))
                     print(f"{victim} {norm} {name}: {found[name].get('failed') or found[name]['seconds']}", flush=True)
-                    _write(options.out, results)
+                    report.save(results)
 
 
 def _measured(call: Any, target: Any, norm: str) -> dict[str, Any]:
-    """Size for each image (null where it is not fooled), passes an image, seconds of the processor."""
+    """Size for each image (None where it is not fooled), passes per image, and processor seconds."""
     import torch
 
     from advbench.evaluation.judge import judge
@@ -86,7 +83,7 @@ def _measured(call: Any, target: Any, norm: str) -> dict[str, Any]:
 
 
 def _joined(before: dict[str, Any], run: dict[str, Any]) -> dict[str, Any]:
-    """One run of the images measured before and of those that come after them."""
+    """Merge the run of the images measured before with that of the images after them."""
     if not before or "failed" in run:
         return run
     old, new = len(before["sizes"]), len(run["sizes"])
@@ -95,14 +92,6 @@ def _joined(before: dict[str, Any], run: dict[str, Any]) -> dict[str, Any]:
         "sizes": before["sizes"] + run["sizes"],
         "seconds": round(before["seconds"] + run["seconds"], 1),
     }
-
-
-def _write(out: Path, results: dict[str, Any]) -> None:
-    from tests.peers.optimality_page import page
-
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "optimality.json").write_text(json.dumps(results, allow_nan=False) + "\n", encoding="utf-8")
-    (out / "optimality.md").write_text(page(results), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from statistics import fmean
 from typing import Any
 
 Sizes = Sequence[float | None]
-"""Size of the smallest perturbation found for each image, None where it was not fooled."""
+"""Size of the smallest perturbation found for each image; None where it was not fooled."""
 
 _HEAD = """# How close to the smallest perturbation
 
@@ -20,7 +20,7 @@ With d the sizes found by an attack and d* those of the envelope, it is
 accuracy against eps, as these are step functions. The **cap** is the largest size in the envelope. An image that an
 attack does not fool counts with the cap, and one that no attack fools counts with the cap for all of them. Sizes come
 from a fresh forward pass of the model on what each attack returned. All images are classified correctly to begin with.
-A dash means not measured yet; there is no mean then.
+A dash means not measured yet; then there is no mean.
 
 AttackBench (`attackbenchlib`) measures the same; `tests/test_optimality.py` compares the two measures. Its attacks are
 those of other libraries, reimplementations of the same algorithms, and two of its own: a trust region attack, which
@@ -30,7 +30,7 @@ steps.
 
 
 def optimality(runs: Mapping[str, Sizes]) -> dict[str, float]:
-    """Of each attack, from its sizes on the same images.
+    """Optimality of each attack, from the sizes that all of them found on the same images.
 
     Example:
         >>> optimality({"best": [1.0, 2.0, None], "other": [1.0, None, None]})
@@ -50,7 +50,7 @@ def optimality(runs: Mapping[str, Sizes]) -> dict[str, float]:
 
 
 def _envelope(runs: Sequence[Sizes]) -> Sizes:
-    """The smallest size that anybody found for each image."""
+    """The smallest size that any run found for each image."""
     return [min((size for size in sizes if size is not None), default=None) for sizes in zip(*runs, strict=True)]
 
 
@@ -80,12 +80,12 @@ def page(results: dict[str, Any]) -> str:
 
 
 def _count(norms: Mapping[str, Mapping[str, Any]]) -> int:
-    """How many images of a model all attacks have had, in every norm."""
+    """Number of images of a model that all attacks have been run on, in every norm."""
     return min(len(run["sizes"]) for runs in norms.values() for run in runs.values() if "sizes" in run)
 
 
 def _first(count: int, run: dict[str, Any]) -> dict[str, Any]:
-    """A run, of its first images alone."""
+    """A run, restricted to its first images."""
     return run | {"sizes": run["sizes"][:count]} if "sizes" in run else run
 
 
@@ -95,7 +95,7 @@ def _images(counts: Mapping[str, int], versions: Mapping[str, str]) -> str:
 
 
 def _table(norm: str, tables: dict[str, dict[str, Any]]) -> str:
-    """One norm: the attacks from the best to the worst on average, and what each cost."""
+    """Table of a norm: the attacks from the best to the worst on average, and their costs."""
     sizes = {victim: _sizes(runs) for victim, runs in tables.items()}
     marks = {victim: optimality(found) for victim, found in sizes.items()}
     everybody = {name for runs in tables.values() for name in runs}
@@ -121,10 +121,10 @@ def _table(norm: str, tables: dict[str, dict[str, Any]]) -> str:
 
 
 def _mean(marks: Mapping[str, Mapping[str, float]], name: str) -> float:
-    """Over the models; what failed counts as nothing found."""
+    """Mean over the models, to which a failed run contributes 0."""
     return fmean(values.get(name, 0.0) for values in marks.values())
 
 
 def _sizes(runs: dict[str, Any]) -> dict[str, Sizes]:
-    """Of those that did not fail."""
+    """Sizes of the runs that did not fail."""
     return {name: run["sizes"] for name, run in runs.items() if "sizes" in run}

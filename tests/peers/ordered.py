@@ -1,4 +1,4 @@
-"""The published attacks on the order of the first classes, as rivals for top-k exclusion."""
+"""Published attacks on the order of the top classes, as competitors in top-k exclusion."""
 
 import torch
 from torch import Tensor
@@ -15,18 +15,18 @@ from attacks.searches.nearest import Nearest
 
 
 def constants(gradients: int) -> int:
-    """How many constants to try with so many gradients: the published nine, fewer where each would get too few."""
+    """Number of constants to try: the published nine, or fewer if each would get too few of the gradients."""
     return max(2, min(9, gradients // 75))
 
 
 def random_order(goal: TopKExclusion, num_classes: int, seed: int) -> OrderedTopK:
-    """For each image k random classes outside the old ones, in a random order, as in the papers' protocol."""
+    """For each image, k random classes outside the old ones, in random order, as in the papers' protocol."""
     draws = torch.rand(len(goal.classes), num_classes, generator=torch.Generator().manual_seed(seed))
     return OrderedTopK(outside(draws, goal.classes).topk(goal.classes.shape[1], dim=1).indices, ids=goal.ids)
 
 
 def cw_loss(logits: Tensor, order: OrderedTopK) -> Tensor:
-    """CW^k: for each place of the order, by how much the highest class that may not stand before it does.
+    """CW^k: by how much the highest logit that belongs below a target exceeds it, summed over the order.
 
     Zhang and Wu, Learning ordered top-k adversarial attacks via adversarial distillation, 2020.
     """
@@ -37,9 +37,9 @@ def cw_loss(logits: Tensor, order: OrderedTopK) -> Tensor:
 
 
 def distillation_loss(logits: Tensor, order: OrderedTopK) -> Tensor:
-    """Adversarial distillation: cross-entropy to a distribution in which the targets fall in their order.
+    """Adversarial distillation: cross-entropy to a distribution that decreases along the order of the targets.
 
-    The paper spreads the rest by the similarity of the names of classes; here it is spread evenly.
+    The paper divides the remaining probability by the similarity of class names; here it is divided evenly.
     """
     k, num_classes = order.targets.shape[1], logits.shape[1]
     shares = torch.full_like(logits, 0.1 / max(1, num_classes - k))
@@ -52,18 +52,18 @@ LOSSES = {"CW^k": cw_loss, "adversarial distillation": distillation_loss}
 
 
 def penalised(model: Model, x: Tensor, goal: Goal, aim: OrderedTopK, loss: str, gradients: int) -> Tensor:
-    """Adam on the squared size plus a constant times the loss, over images as hyperbolic tangents.
+    """Minimise the squared size plus a constant times the loss with Adam, on images written as hyperbolic tangents.
 
     Args:
         model: Images in [0, 1] -> logits.
         x: Images (N, ...).
-        goal: What counts as success: the order itself, or the exclusion that it implies.
-        aim: The order.
+        goal: Definition of success: the order itself, or the exclusion that it implies.
+        aim: Order whose loss is minimised.
         loss: Name in :data:`LOSSES`.
-        gradients: For each image, over all constants.
+        gradients: Number of gradients per image, over all constants.
 
     Returns:
-        The nearest images that meet the goal; the clean one where none did.
+        Nearest images found that meet the goal (N, ...); the clean one where there is none.
     """
     norm: Norm = L2()
     best, search = Nearest(x, norm), Bisection(x.new_full((len(x),), 1.0), factor=10.0)

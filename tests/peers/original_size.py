@@ -6,16 +6,15 @@ the bare network, in code that shares nothing with the attack.
 
 import argparse
 import io
-import json
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tests.peers.commands import processor
+from tests.peers.machine import processor, processors
+from tests.peers.report import Report, add_shared, parser_for
 
-REPORT = Path(__file__).parents[2] / "reports" / "peers"
 COUNT = 12
 K = 7
 STEPS = 10
@@ -82,20 +81,17 @@ stages: through torch's resize in floats, with no margin, rounded to the nearest
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m tests.peers.original_size", description=__doc__)
+    parser = parser_for("original_size", __doc__)
     parser.add_argument("--networks", nargs="+", metavar="NAME", help="networks to attack; default: all")
     parser.add_argument("--count", type=int, default=COUNT, help=f"number of photographs; default: {COUNT}")
-    parser.add_argument("--again", action="store_true", help="repeat measurements that are already stored")
-    parser.add_argument("--page", action="store_true", help="only rewrite the page, without measuring")
-    parser.add_argument("--out", type=Path, metavar="FOLDER", default=REPORT)
+    add_shared(parser, "--again", "--page", "--out")
     options = parser.parse_args()
-    path = options.out / "original_size.json"
-    results: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    report = Report(options.out, "original_size", page)
+    results = report.stored()
     for key, rows in () if options.page else _measured(options, results):
         results[key] = rows
-        path.write_text(json.dumps(results, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-        (options.out / "original_size.md").write_text(page(results), encoding="utf-8")
-    (options.out / "original_size.md").write_text(page(results), encoding="utf-8")
+        report.save(results)
+    report.write_page(results)
 
 
 def _measured(options: argparse.Namespace, results: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -111,13 +107,13 @@ def _measured(options: argparse.Namespace, results: dict[str, Any]) -> Iterator[
                 if photograph.name in rows:
                     continue
                 model = model or network.load()
-                rows[photograph.name] = row = measure(model, network, setting, photograph)
+                rows[photograph.name] = row = measure(model, network, setting, photograph) | {"processor": processor()}
                 print(f"{key} {photograph.name}: {row}", flush=True)
                 yield key, rows
 
 
 def photographs(count: int) -> list[Path]:
-    """The tiger, and others at even steps through the classes."""
+    """The tiger, and photographs spread evenly over the classes."""
     from tests.peers.photographs import photographs as all_photographs
     from tests.peers.victims import SHARED
 
@@ -190,7 +186,7 @@ def _attacked(model: Any, setting: Setting, path: Path, folder: Path) -> Any:
 
 
 def _by_plain_rounding(model: Any, network: Network, setting: Setting, path: Path, before: list[int]) -> bool:
-    """Whether the attack through torch's resize still holds after mere rounding and saving."""
+    """Whether an attack through torch's resize, without the later stages, survives rounding and saving."""
     import torch
 
     from advbench.config.pictures.photograph import parse_saved_as
@@ -219,7 +215,8 @@ def page(results: dict[str, Any]) -> str:
     """The page with the results."""
     from statistics import median
 
-    text = _HEAD.format(processor=processor())
+    measured = (row for rows in results.values() for row in rows.values())
+    text = _HEAD.format(processor=processors(measured))
     for name in NETWORKS:
         for setting in SETTINGS:
             rows = list(results.get(f"{name} {setting.saved} {setting.levels}", {}).values())

@@ -5,21 +5,16 @@ attack on the same images, already in memory. The harness is also charged with e
 units: planning, predicting the clean images, checking the models, saving, and reading the run back.
 """
 
-import argparse
 import json
-import os
-import sys
 import tempfile
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from tests.peers.commands import processor
-
-REPORT = Path(__file__).parents[2] / "reports" / "peers"
+from tests.peers.machine import processor
+from tests.peers.report import Report, add_shared, parser_for, say
 
 _PAGE = """# The cost of the harness
 
@@ -45,18 +40,18 @@ is {without:.1%}.
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m tests.peers.overhead", description=__doc__)
+    parser = parser_for("overhead", __doc__)
     parser.add_argument("--suite", default="ci", help="a suite of the package; default: ci")
     parser.add_argument("--images", type=int, metavar="N", help="images of each data set; default: from the suite")
-    parser.add_argument("--out", type=Path, metavar="FOLDER", default=REPORT)
+    add_shared(parser, "--out")
     options = parser.parse_args()
-    # read when torch is imported; threads that spin while waiting disturb every measurement
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    found = measure(options.suite, options.images, lambda text: print(text, file=sys.stderr, flush=True))
+    found = measure(options.suite, options.images, say)
     found["flags"] = f" --images {options.images}" if options.images else ""
-    options.out.mkdir(parents=True, exist_ok=True)
-    (options.out / "overhead.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-    (options.out / "overhead.md").write_text(_PAGE.format(**found), encoding="utf-8")
+    Report(options.out, "overhead", _page).save(found)
+
+
+def _page(found: dict[str, Any]) -> str:
+    return _PAGE.format(**found)
 
 
 class Clock:

@@ -1,4 +1,4 @@
-"""The page `reports/peers/README.md`, generated from `results.json` and of the table of matches."""
+"""The page `reports/peers/README.md`, generated from `results.json` and the table of matches."""
 
 from statistics import fmean, median
 from typing import Any, NamedTuple
@@ -48,16 +48,16 @@ def page(results: dict[str, Any]) -> str:
 def _environment(environment: dict[str, Any]) -> str:
     libraries = ", ".join(f"{name} {number}" for name, number in environment["libraries"].items())
     threads = environment["threads"]
-    clock = "seconds of the processor, which other programs disturb less than" if threads == 1 else "seconds on"
+    seconds = "processor seconds, which other programs disturb less than wall-clock time"
     return (
         f"Measured on {environment['processor']}, {environment['cores']} cores, {threads} thread"
         f"{'s' * (threads > 1)}, Python {environment['python']}, torch {environment['torch']}; {libraries}. "
-        f"Times are {clock} the clock on the wall.\n"
+        f"Times are {seconds if threads == 1 else 'wall-clock seconds'}.\n"
     )
 
 
 def _rows(contest: dict[str, Any], threads: int) -> list[_Row]:
-    """Sort ours first, then the others from the fastest to the slowest."""
+    """The rows of a contest: ours first, then the others from the fastest to the slowest."""
     key = "seconds" if threads == 1 else "wall_seconds"
     ours = contest["rows"]["advbench"][key]
     rows = []
@@ -90,9 +90,9 @@ def _strength(eps: float | None, unbroken: float, size: float | None) -> str:
 
 def _summary(results: dict[str, Any]) -> str:
     lines = [
-        "## Against the fastest\n",
-        "Strength is robust accuracy, lower is stronger; for minimum-norm attacks the median size, smaller is",
-        "stronger, and the share of images never fooled.\n",
+        "## Compared with the fastest\n",
+        "Strength is robust accuracy (lower is stronger) or, for minimum-norm attacks, the median size (smaller is",
+        "stronger) and the share of images never fooled.\n",
         "| Attack | Model | Images | Fastest other | Time ratio | Our strength | Strongest other |",
         "|---|---|--:|---|--:|--:|--:|",
     ]
@@ -120,7 +120,7 @@ def _ratio(row: _Row) -> str:
 def _details(results: dict[str, Any]) -> str:
     from tests.peers.matches import MATCHES
 
-    parts = ["## All of them\n"]
+    parts = ["## All results\n"]
     for match in MATCHES:
         contests = [contest for contest in results["contests"].values() if contest["match"] == match.name]
         if not contests:
@@ -147,8 +147,8 @@ def _cell(text: str) -> str:
 def _commands(results: dict[str, Any]) -> str:
     lines = [
         "## Whole commands\n",
-        "From start to end on the wall, on as many threads as torch takes by itself; median of the runs. The picture",
-        "is a photograph that Foolbox's package carries.\n",
+        "Wall-clock time from start to end, with torch's default number of threads; median of the runs. The picture is",
+        "a photograph that ships with Foolbox.\n",
         "| Command | Seconds | Runs | Peak memory | Imports torch |",
         "|---|--:|--:|--:|---|",
     ]

@@ -1,24 +1,19 @@
 """Patches compared with ART's AdversarialPatch on held-out photographs: `python -m tests.peers.patch --help`.
 
 Networks and photographs are in the folder `shared` next to the repository. Both fit a square patch to the same
-photographs, in one process with the same threads: at its largest 10 % of the image, rotated by at most 20 degrees, and
-scaled to at least 0.7 of its side. The same code then puts each patch into other photographs, at the same places for
-all. Results are saved as they come; an interrupted command resumes where it stopped.
+photographs, in one process with the same number of threads. The patch takes up at most 10 % of the image, is rotated by
+at most 20 degrees, and scaled down to no less than 0.7 of its side. The same code then puts each patch into other
+photographs, at the same places for all. Results are saved as they come; an interrupted command resumes where it
+stopped.
 """
 
 import argparse
-import json
 import math
-import os
 import platform
-import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
-from pathlib import Path
 from typing import Any, NamedTuple
-
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read when torch is imported
 
 import numpy as np
 import torch
@@ -30,17 +25,17 @@ from attacks import Fast, FoolingCounts, Placing, Sticker, Targeted, UniversalPa
 from attacks.universal.fooling import MakeGoal, untargeted
 from tests.peers.patch_page import page
 from tests.peers.photographs import cut_for, photographs, shared_classifier
+from tests.peers.report import Report, add_shared, parser_for, say
 from tests.peers.universal_methods import Shuffled
 from tests.peers.victims import cifar10
 
-REPORT = Path(__file__).parents[2] / "reports" / "peers"
 PLACING = Placing(share=0.1, max_rotation=20, min_scale=0.7)
 FITTED, HELD_OUT, BATCH = 64, 200, 16
-"""Numbers of photographs that patches are made of, that they are measured on, and in each step of ART's."""
+"""Numbers of photographs that patches are fitted to, that they are measured on, and in each of ART's steps."""
 
 
 def _target(classes: int) -> int:
-    """The class toaster of ImageNet, or the last but one of a few."""
+    """ImageNet's class toaster, or the last class but one if there are fewer."""
     return 859 if classes == 1000 else classes - 2
 
 
@@ -50,11 +45,11 @@ def _targeted(logits: Tensor, ids: Tensor) -> Targeted:
 
 GOALS: dict[str, MakeGoal] = {"targeted": _targeted, "untargeted": untargeted}
 OURS = {4: (100, 200), 16: (25, 50, 100, 300)}
-"""Photographs in our steps -> numbers of steps."""
+"""Photographs in each of our steps -> numbers of steps."""
 THEIRS = (50, 100, 200, 500)
 """Numbers of ART's steps after which its patch is measured; 500 is its default."""
 RATES = (0.02, 0.1)
-"""ART's learning rates: its default of 5 in images from 0 to 255, and our first step."""
+"""ART's learning rates: its default, which is 5 for images from 0 to 255, and our first step."""
 
 
 class Net(NamedTuple):
@@ -64,7 +59,7 @@ class Net(NamedTuple):
     rates: tuple[float, ...]
     """Learning rates of ART that are tried on it."""
     images: Callable[[Classifier], Tensor]
-    """Gives its images, those to fit to before those held out."""
+    """Gives its images: first those to fit to, then those held out."""
 
 
 def _photographs(model: Classifier) -> Tensor:
@@ -86,29 +81,26 @@ NETS = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m tests.peers.patch", description=__doc__)
+    parser = parser_for("patch", __doc__)
     parser.add_argument("--only", nargs="+", metavar="NET", choices=NETS, help="networks to make patches for")
     parser.add_argument("--goals", nargs="+", metavar="GOAL", choices=GOALS, default=list(GOALS))
-    parser.add_argument("--rounds", type=int, default=3, help="seeds, each of which both have a turn with (default: 3)")
+    parser.add_argument("--rounds", type=int, default=3, help="number of seeds, each used by both (default: 3)")
     parser.add_argument("--methods", nargs="+", choices=("noise", "ours", "ART"), default=("noise", "ours", "ART"))
     parser.add_argument("--rates", nargs="+", type=float, metavar="RATE", help="ART's learning rates")
-    parser.add_argument("--again", action="store_true", help="repeat measurements that are already stored")
-    parser.add_argument("--page", action="store_true", help="only rewrite the page, without measuring")
-    parser.add_argument("--out", type=Path, metavar="FOLDER", default=REPORT)
+    add_shared(parser, "--again", "--page", "--out")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    path = options.out / "patch.json"
-    results: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    report = Report(options.out, "patch", page)
+    results = report.stored()
     for key, row in [] if options.page else _rows(options, results):
         results[key] = row
-        print(f"{key}: {row}", file=sys.stderr, flush=True)
-        options.out.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(results, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-    (options.out / "patch.md").write_text(page(results), encoding="utf-8")
+        say(f"{key}: {row}")
+        report.save(results)
+    report.write_page(results)
 
 
 def _rows(options: argparse.Namespace, known: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The rows that are not there yet, as they are measured; in each round both have their turn."""
+    """Measure and yield the rows that are not stored yet; the methods take turns in each round."""
     for name in options.only or NETS:
         model = NETS[name].load()
         x = NETS[name].images(model)
@@ -117,11 +109,7 @@ def _rows(options: argparse.Namespace, known: dict[str, Any]) -> Iterator[tuple[
         once = time.process_time() - start
         for goal in options.goals:
             for seed in range(options.rounds):
-                for method in (
-                    "noise",
-                    *map("ours {}".format, OURS),
-                    *(f"ART {rate:g}" for rate in options.rates or NETS[name].rates),
-                ):
+                for method in _methods(options.rates or NETS[name].rates):
                     key = f"{name} {goal} {method} {seed}"
                     left_out = method.partition(" ")[0] not in options.methods
                     if left_out or (key in known and not options.again):
@@ -137,7 +125,7 @@ def _methods(rates: Iterable[float]) -> list[str]:
 
 
 def _measured(method: str, model: Fast, x: Tensor, goal: MakeGoal, seed: int) -> Iterator[dict[str, Any]]:
-    """The success of a method after several numbers of steps, and the seconds that they took."""
+    """Success of a method after different numbers of steps, and the seconds that these took."""
     if method == "noise":
         side = PLACING.side(*x.shape[2:])
         values = torch.rand(3, side, side, generator=torch.Generator().manual_seed(seed))
@@ -157,7 +145,7 @@ def _counts(model: Fast, x: Tensor, sticker: Sticker, goal: MakeGoal) -> Fooling
 
 
 def _ours(model: Fast, x: Tensor, goal: MakeGoal, seed: int, views: int) -> Iterator[tuple[int, float, Sticker]]:
-    """A fit of its own for each number of steps, since its steps get shorter towards the end."""
+    """A separate fit for each number of steps, since the steps of a fit get shorter towards its end."""
     for steps in OURS[views]:
         start = time.process_time()
         attack = UniversalPatch(placing=PLACING, goal=goal, steps=steps, views=views)
@@ -166,18 +154,18 @@ def _ours(model: Fast, x: Tensor, goal: MakeGoal, seed: int, views: int) -> Iter
 
 
 def _art(model: Fast, x: Tensor, goal: MakeGoal, seed: int, rate: float) -> Iterator[tuple[int, float, Sticker]]:
-    """One fit, looked at on the way."""
+    """A single fit, measured after some of its steps."""
     from art.attacks.evasion.adversarial_patch.adversarial_patch_pytorch import AdversarialPatchPyTorch
     from art.estimators.classification import PyTorchClassifier
 
-    # The network itself, as users of ART give it.
+    # The network itself, as users of ART would pass it.
     network, size = model.wrapped, tuple(x.shape[1:])
     for parameter in network.parameters():
         parameter.requires_grad_(False)
     victim = PyTorchClassifier(
         network, loss=torch.nn.CrossEntropyLoss(), input_shape=size, nb_classes=network.num_classes, clip_values=(0, 1)
     )
-    np.random.seed(seed)  # noqa: NPY002 - what ART draws from
+    np.random.seed(seed)  # noqa: NPY002 - ART draws from it
     torch.manual_seed(seed)
     side, largest = PLACING.side(*size[1:]), math.sqrt(PLACING.share)
     attack = AdversarialPatchPyTorch(

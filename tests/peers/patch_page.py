@@ -8,7 +8,7 @@ from advbench.analysis.statistics import Proportion
 
 Record = Mapping[str, Any]
 
-_HEAD = """# Patches beside ART's
+_HEAD = """# Patches compared with ART's
 
 Made by `python -m tests.peers.patch`; the numbers are in `patch.json`.
 
@@ -38,7 +38,7 @@ def page(results: Record) -> str:
     ]
     bars = [
         "",
-        "## The bar",
+        "## The target",
         "",
         "| Network | Goal | ART's best | Seconds | Ours that reach it | Seconds | Time ratio |",
     ]
@@ -53,7 +53,7 @@ def page(results: Record) -> str:
 
 
 def _cells(rows: Sequence[Record]) -> list[dict[str, Any]]:
-    """One for each method and number of steps: medians over the seeds."""
+    """A record for each method and number of steps: medians over the seeds."""
     found: dict[tuple[str, int], list[Record]] = {}
     for row in rows:
         for point in row["points"]:

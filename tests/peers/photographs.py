@@ -1,4 +1,4 @@
-"""The photographs in the folder `shared` next to the repository, for networks of ImageNet."""
+"""The photographs in the folder `shared` next to the repository, and ImageNet networks that take them."""
 
 import csv
 from collections.abc import Iterable
@@ -14,28 +14,32 @@ from tests.peers.victims import SHARED, shared_module
 
 
 def photographs() -> list[Path]:
-    """Those of one half of the classes."""
+    """Paths of the photographs, which show half of ImageNet's classes."""
     folder = SHARED / "data/imagenet-sample/even"
     with (folder / "labels.csv").open(encoding="utf-8") as file:
         return [folder / row["file"] for row in csv.DictReader(file)]
 
 
 def labels() -> list[int]:
-    """The classes of these photographs."""
+    """Classes of these photographs, in the same order."""
     folder = SHARED / "data/imagenet-sample/even"
     with (folder / "labels.csv").open(encoding="utf-8") as file:
         return [int(row["index"]) for row in csv.DictReader(file)]
 
 
 def cut_for(model: Classifier, pictures: Iterable[Path]) -> Tensor:
-    """Pictures as a model takes them (N, 3, H, W)."""
+    """Pictures, preprocessed for a model (N, 3, H, W)."""
     return torch.stack([model.preprocess(read_picture(picture)) for picture in pictures])
 
 
 def shared_classifier(name: str, size: int, resize: int, classes: Tensor | None = None) -> Classifier:
-    """A network of ImageNet that takes squares of ``size`` pixels, cut out of pictures made ``resize`` high or wide.
+    """An ImageNet network of the folder `shared`.
 
-    With ``classes``, int64 (C,), it knows these alone.
+    Args:
+        name: Name of the network there.
+        size: Height and width of the images that it takes, pixels.
+        resize: Shorter side of a picture before it is cropped, pixels.
+        classes: Classes whose logits it returns, int64 (C,); None: all of them.
     """
     module, mean, std = shared_module(name)
     cut = ResizeAndCrop(size=size, resize=resize)

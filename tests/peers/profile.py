@@ -6,13 +6,11 @@ can be resumed; its processor time is summed over all starts.
 
 import argparse
 import json
-import os
 import resource
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
-
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read when torch is imported
 
 from advbench.api import load_run
 from advbench.api import run as run_suite
@@ -20,10 +18,10 @@ from advbench.config.data.name import parse_data
 from advbench.config.models.model import ModelSpec
 from advbench.config.suite_files import load_suite, on_other_data, on_other_models
 from advbench.report.profile.lines import COLUMNS, LEGEND, Page, pages
-from tests.peers.commands import processor
+from tests.peers.machine import processor
+from tests.peers.report import PEERS, Report, parser_for
 from tests.peers.victims import SHARED
 
-REPORT = Path(__file__).parents[2] / "reports" / "peers"
 _PAGE = """# A profile of {model} in half an hour
 
 Made by `python -m tests.peers.profile{flags}`; the numbers are in `profile.json`.
@@ -45,11 +43,11 @@ Seconds per image by attack, including the harness: {seconds}.
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m tests.peers.profile", description=__doc__)
+    parser = parser_for("profile", __doc__)
     parser.add_argument("--model", default="efficientnet_lite0", metavar="NAME")
     parser.add_argument("--images", type=int, default=100, metavar="N")
     parser.add_argument("--run", type=Path, default=Path("reports/profile"), metavar="FOLDER", help="folder of the run")
-    parser.add_argument("--out", type=Path, default=REPORT, metavar="FOLDER", help="folder of the page")
+    parser.add_argument("--out", type=Path, default=PEERS, metavar="FOLDER", help="folder of the page")
     parser.add_argument("--page", action="store_true", help="only write the page of a finished run")
     options = parser.parse_args()
     if not options.page:
@@ -81,24 +79,25 @@ def _write(options: argparse.Namespace) -> None:
     (profile,), (page,) = run.analysis.profiles, pages(run.analysis.profiles)
     found: dict[str, Any] = {"model": options.model, "images": options.images, "cpu_seconds": cpu, "wall_seconds": wall}
     found |= {"processor": processor(), "profile": profile.as_dict(), "seconds": _by_attack(run)}
-    text = _PAGE.format(
-        flags="" if options.model == "efficientnet_lite0" else f" --model {options.model}",
-        model=options.model,
+    Report(options.out, "profile", partial(_page, shown=page)).save(found)
+
+
+def _page(found: dict[str, Any], shown: Page) -> str:
+    return _PAGE.format(
+        flags="" if found["model"] == "efficientnet_lite0" else f" --model {found['model']}",
+        model=found["model"],
         data="folder:PHOTOGRAPHS",
-        images=options.images,
-        minutes=cpu / 2 / 60,
-        cpu=cpu,
-        wall=wall,
+        images=found["images"],
+        minutes=found["cpu_seconds"] / 2 / 60,
+        cpu=found["cpu_seconds"],
+        wall=found["wall_seconds"],
         processor=found["processor"],
-        lead=page.lead[:1].upper() + page.lead[1:],
-        table="\n".join(_table(page)),
+        lead=shown.lead[:1].upper() + shown.lead[1:],
+        table="\n".join(_table(shown)),
         legend=LEGEND,
-        curves="\n".join(f"- {curve}" for curve in page.curves),
+        curves="\n".join(f"- {curve}" for curve in shown.curves),
         seconds=", ".join(f"{name} {each:.2g}" for name, each in found["seconds"].items()),
     )
-    options.out.mkdir(parents=True, exist_ok=True)
-    (options.out / "profile.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-    (options.out / "profile.md").write_text(text, encoding="utf-8")
 
 
 def _by_attack(run: Any) -> dict[str, float]:

@@ -1,33 +1,29 @@
 """How many images are proved, broken and open: `python -m tests.peers.proofs --help`.
 
-The networks are in the folder `shared` next to the repository. The first test images that each of them classifies
-correctly are attacked with `standard`, and those that are not fooled are proved.
+The networks are in the folder `shared` next to the repository. `standard` attacks those of the first test images that a
+network classifies correctly; a proof is then attempted for those that it does not fool.
 """
 
-import argparse
 import io
-import json
-import os
 import platform
 import time
-from pathlib import Path
 from typing import Any, NamedTuple
 
-REPORT = Path(__file__).parents[2] / "reports" / "peers"
+from tests.peers.report import Report, add_shared, parser_for
 
 
 class Bar(NamedTuple):
-    """What is proved, and its targets."""
+    """A network and a budget, and the targets for them."""
 
     network: str
     norm: str
     eps: float
     open: int | None = None
-    """Most images, of the first 100, that may stay open; None: as many as do."""
+    """Target: how many of the first 100 images may stay open; None: no target."""
     seconds: float | None = None
-    """Most seconds of the processor an image, a mean over those that are proved or stay open."""
+    """Target: processor seconds per image, averaged over those that are proved or stay open; None: no target."""
     images: int = 100
-    """How many of the first test images are taken at most: fewer where each takes many seconds."""
+    """Most test images to take; fewer where each takes many seconds."""
 
     @property
     def name(self) -> str:
@@ -67,30 +63,28 @@ _HEAD = """# What no attack can do
 
 Made by `python -m tests.peers.proofs` (`make truth`); the numbers are in `proofs.json`.
 
-Those of the first test images (for CIFAR-10, JPEG copies) that are classified correctly are attacked with `standard`.
+`standard` attacks those of the first test images (for CIFAR-10, JPEG copies) that are classified correctly.
 **Fooled** are the images for which it, or the search for a proof, finds an adversarial image within eps; **proved** are
 those for which `advbench.proofs` proves that there is none; **open** are the rest. Robust accuracy lies between proved
 and proved + open. The command fails if any image is both proved and fooled. **Seconds** are processor time on one
-thread, averaged over the images that `standard` does not fool. **Bar** is the target: the most images that may stay
-open of the first 100, and the most seconds. There is no target for the networks of the model zoo (`zoo/`); those with
+thread, averaged over the images that `standard` does not fool. **Target** is the most of the first 100 images that may
+stay open, and the most seconds. There is no target for the networks of the model zoo (`zoo/`); those with
 wide max pooling, which take many seconds per image, are run on fewer images.
 
-| Network | Norm | eps | Images | Right | Fooled | Proved | Open | Bar | Seconds | Bar | By method |
+| Network | Norm | eps | Images | Right | Fooled | Proved | Open | Target | Seconds | Target | By method |
 |---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|---|
 """
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m tests.peers.proofs", description=__doc__)
+    parser = parser_for("proofs", __doc__)
     parser.add_argument("--only", nargs="+", metavar="WORD", help="rows whose names contain one of these words")
-    parser.add_argument("--images", type=int, default=IMAGES, help=f"the first test images; default: {IMAGES}")
+    parser.add_argument("--images", type=int, default=IMAGES, help=f"number of test images; default: {IMAGES}")
     parser.add_argument("--domains", type=int, default=2000, help="branch-and-bound domains per image")
-    parser.add_argument("--again", action="store_true", help="repeat measurements that are already stored")
-    parser.add_argument("--out", type=Path, metavar="FOLDER", default=REPORT)
+    add_shared(parser, "--again", "--out")
     options = parser.parse_args()
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    path = options.out / "proofs.json"
-    results: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    report = Report(options.out, "proofs", page)
+    results = report.stored()
     for bar in (*BARS, *ZOO):
         if options.only and not any(word in bar.name for word in options.only):
             continue
@@ -99,13 +93,11 @@ def main() -> None:
         if options.again or known.get("images", 0) < images:
             results[bar.name] = _measured(bar, images, options.domains)
             print(f"{bar.name}: {results[bar.name]}", flush=True)
-        options.out.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(results, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-        (options.out / "proofs.md").write_text(page(results), encoding="utf-8")
+        report.save(results)
 
 
 def _measured(bar: Bar, images: int, domains: int) -> dict[str, Any]:
-    """What is fooled, proved and open of the first images."""
+    """Which of the first images are fooled, proved and open."""
     import torch
 
     import attacks
@@ -121,12 +113,11 @@ def _measured(bar: Bar, images: int, domains: int) -> dict[str, Any]:
     fooled = judge(model, x[rows], x_adv, goal, norm, bar.eps).met
     left = ~fooled
     start = time.process_time()
-    wanted = goal.select(
-        left
-    )  # the ceiling of seconds is out of reach, so that no verdict depends on the machine's load
+    wanted = goal.select(left)
+    # the limit on seconds is out of reach, so that no verdict depends on the machine's load
     proof = proofs.prove(model, x[rows][left], wanted, norm=norm, eps=bar.eps, domains=domains, seconds=3600)
     seconds = time.process_time() - start
-    # the fooled ones too, by the cheap methods: nothing may be both
+    # the cheap methods get the fooled ones too: no image may be both
     both = proofs.bound(model, x[rows][fooled], goal.select(fooled), norm=norm, eps=bar.eps, upto="crown")
     if bool(both.proved.any()):
         raise SystemExit(f"{bar.name}: images {rows[fooled][both.proved].tolist()} are both fooled and proved")
@@ -153,7 +144,7 @@ def _measured(bar: Bar, images: int, domains: int) -> dict[str, Any]:
 
 
 def _target(network: str, images: int) -> Any:
-    """A network with the first test images, right or wrong."""
+    """A network with the first test images, including misclassified ones."""
     import numpy as np
     import torch
     from PIL import Image

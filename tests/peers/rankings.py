@@ -1,16 +1,12 @@
 """How models rank from threat to threat, by the suite `profile`: `python -m tests.peers.rankings`.
 
-The networks are those of the zoo that ship with the package, on the digits and thumbnails that ship with it. The runs
-are kept in a folder, so an interrupted run can be resumed.
+The networks are the digit classifiers of the zoo, on digits that ship with the package, and EfficientNets, on
+photographs in the folder `shared` next to the repository. The runs are kept in a folder, so an interrupted run can be
+resumed.
 """
 
-import argparse
-import json
-import os
 from pathlib import Path
 from typing import Any, NamedTuple
-
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read when torch is imported
 
 from advbench.api import load_run
 from advbench.api import run as run_suite
@@ -19,10 +15,9 @@ from advbench.config.models.model import ModelSpec
 from advbench.config.suite import Suite
 from advbench.config.suite_files import load_suite, on_other_data, on_other_models
 from advbench.report.profile.rankings import ORDER_CAPTION, TAU_CAPTION, Grid, ranking_pages
-from tests.peers.commands import processor
+from tests.peers.machine import processor, processors
+from tests.peers.report import PEERS, Report, parser_for
 from tests.peers.victims import SHARED
-
-REPORT = Path(__file__).parents[2] / "reports" / "peers"
 
 
 class Zoo(NamedTuple):
@@ -55,25 +50,31 @@ If two threats rank the same models differently, choosing a model by one of them
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m tests.peers.rankings", description=__doc__)
+    parser = parser_for("rankings", __doc__)
     parser.add_argument("--only", nargs="+", choices=ZOOS, help="default: all")
-    parser.add_argument("--runs", type=Path, default=Path("reports/rankings"), metavar="FOLDER", help="for the runs")
+    parser.add_argument(
+        "--runs", type=Path, default=Path("reports/rankings"), metavar="FOLDER", help="folder of the runs"
+    )
     parser.add_argument("--workers", type=int, default=2, metavar="N")
     parser.add_argument("--page", action="store_true", help="only rewrite the page from finished runs")
-    parser.add_argument("--out", type=Path, default=REPORT, metavar="FOLDER", help="for the page")
+    parser.add_argument("--out", type=Path, default=PEERS, metavar="FOLDER", help="folder of the page")
     options = parser.parse_args()
-    kept = options.out / "rankings.json"
-    found: dict[str, Any] = json.loads(kept.read_text(encoding="utf-8")) if kept.exists() else {"zoos": {}}
+    report = Report(options.out, "rankings", _page)
+    found = {"zoos": {}} | report.stored()
     for name in options.only or ZOOS:
         folder = options.runs / name
         run = load_run(folder) if options.page else run_suite(_suite(ZOOS[name]), out=folder, workers=options.workers)
         (ranking,), (page,) = run.analysis.rankings, ranking_pages(run.analysis.rankings)
         grids = {"order": page.order._asdict(), "tau": page.tau._asdict()}
-        found["zoos"][name] = {"images": ZOOS[name].images, "title": page.title, **ranking.as_dict(), "grids": grids}
-        found["processor"] = processor()
-        options.out.mkdir(parents=True, exist_ok=True)
-        kept.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-        (options.out / "rankings.md").write_text("\n".join(_page(found)) + "\n", encoding="utf-8")
+        earlier = found["zoos"].get(name) if options.page else None
+        found["zoos"][name] = {
+            "images": ZOOS[name].images,
+            "title": page.title,
+            **ranking.as_dict(),
+            "grids": grids,
+            "processor": earlier["processor"] if earlier else processor(),
+        }
+        report.save(found)
 
 
 def _suite(zoo: Zoo) -> Suite:
@@ -81,13 +82,13 @@ def _suite(zoo: Zoo) -> Suite:
     return on_other_data(suite.model_copy(update={"images": zoo.images}), (parse_data(zoo.data),))
 
 
-def _page(found: dict[str, Any]) -> list[str]:
-    lines = [_HEAD.format(processor=found["processor"])]
+def _page(found: dict[str, Any]) -> str:
+    lines = [_HEAD.format(processor=processors(found["zoos"].values()))]
     for zoo in found["zoos"].values():
         lines += [f"## {zoo['title']}", "", f"{zoo['images']} images.", ""]
         for caption, name in ((ORDER_CAPTION, "order"), (TAU_CAPTION, "tau")):
             lines += [f"{caption}:", "", *_table(Grid(**zoo["grids"][name])), ""]
-    return lines[:-1]
+    return "\n".join(lines)
 
 
 def _table(grid: Grid) -> list[str]:

@@ -3,9 +3,7 @@
 Runs of growing size on generated images of 224 pixels, each a separate command; then a report on many rows.
 """
 
-import argparse
 import itertools
-import json
 import os
 import subprocess
 import sys
@@ -16,9 +14,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from tests.peers.commands import busy_seconds, processor
+from tests.peers.machine import busy_seconds, processor
+from tests.peers.report import Report, add_shared, parser_for, say
 
-REPORT = Path(__file__).parents[2] / "reports" / "peers"
 SUITE = """
 name = "scale"
 models = "cheap"
@@ -32,7 +30,7 @@ _PAGE = """# Runs on many photographs
 Made by `python -m tests.peers.scale{flags}`; the numbers are in `scale.json`.
 
 `advbench run`, from start to end: FGSM and random noise on a cheap network. The images, 224 x 224 pixels, are
-generated anew each time they are read, as if decoded from a file. Peak memory is that of the largest process. Measured
+generated again each time they are read, as if decoded from a file. Peak memory is that of the largest process. Measured
 on {processor}.
 
 | images | workers | units | rows | seconds | processor time, s | processor time per image, ms | peak memory, MB |
@@ -46,23 +44,24 @@ _LINE = "| {images:,} | {workers} | {units} | {rows:,} | {seconds:.0f} | {busy:.
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m tests.peers.scale", description=__doc__)
+    parser = parser_for("scale", __doc__)
     parser.add_argument("--images", type=int, nargs="+", default=[5_000, 20_000, 50_000], metavar="N")
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2], metavar="N")
     parser.add_argument("--rows", type=int, default=1_000_000, metavar="N", help="rows of the run to report on")
-    parser.add_argument("--out", type=Path, metavar="FOLDER", default=REPORT)
+    add_shared(parser, "--out")
     options = parser.parse_args()
     given = [word for word in sys.argv[1:] if "out" not in word]
     found: dict[str, Any] = {"flags": "".join(f" {word}" for word in given), "processor": processor(), "runs": []}
     for images in options.images:
         for workers in options.workers:
             found["runs"].append(_run(images, workers))
-            print(found["runs"][-1], file=sys.stderr, flush=True)
+            say(found["runs"][-1])
     found["many"] = _many(options.rows)
-    options.out.mkdir(parents=True, exist_ok=True)
-    (options.out / "scale.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-    lines = "\n".join(_LINE.format(**run) for run in found["runs"])
-    (options.out / "scale.md").write_text(_PAGE.format(lines=lines, **found), encoding="utf-8")
+    Report(options.out, "scale", _page).save(found)
+
+
+def _page(found: dict[str, Any]) -> str:
+    return _PAGE.format(lines="\n".join(_LINE.format(**run) for run in found["runs"]), **found)
 
 
 def _run(images: int, workers: int) -> dict[str, Any]:
@@ -156,8 +155,8 @@ def made_records(same: dict[str, Any], ids: Sequence[str], chance: Any) -> list[
     """Records of images that were never attacked, with random sizes.
 
     Args:
-        same: Columns that all of them share.
-        ids: Ids of the images (N).
+        same: Columns that all records share.
+        ids: Ids of the images (N,).
         chance: NumPy random generator.
     """
     from advbench.records.record import OK, Record

@@ -1,13 +1,12 @@
 """Cost of `advbench attack` for one photograph, and the effect of fewer gradients: `python -m tests.peers.single`.
 
-On photographs the default attack is run as it is, as it was before, and with fewer steps, one after the other in this
-process, on one thread; the whole command, from its start to the panel on disk, is run for the tiger in a process of its
-own with each of them in turn. Photographs that were already measured are skipped.
+The default attack is run on photographs as it is, as it was before, and with fewer steps, one after the other in this
+process, on one thread. The whole command, from its start to the panel on disk, is run on the tiger with each of these
+settings in turn, in a separate process. Photographs that were already measured are skipped.
 """
 
 import argparse
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -17,9 +16,9 @@ from pathlib import Path
 from statistics import fmean, geometric_mean, median
 from typing import Any
 
-from tests.peers.commands import busy_seconds, processor
+from tests.peers.machine import busy_seconds, processor
+from tests.peers.report import add_shared, parser_for
 
-REPORT = Path(__file__).parents[2] / "reports" / "peers"
 COUNT = 16
 ROUNDS = 3
 EPS = 2 / 255
@@ -52,19 +51,16 @@ Measured on {processor}.
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m tests.peers.single", description=__doc__)
+    parser = parser_for("single", __doc__)
     parser.add_argument("--count", type=int, metavar="N", default=COUNT, help=f"photographs; default: {COUNT}")
     parser.add_argument("--rounds", type=int, metavar="N", default=ROUNDS, help=f"command runs; default: {ROUNDS}")
-    parser.add_argument("--again", action="store_true", help="repeat measurements that are already stored")
-    parser.add_argument("--page", action="store_true", help="only rewrite the page, without measuring")
-    parser.add_argument("--out", type=Path, metavar="FOLDER", default=REPORT)
+    add_shared(parser, "--again", "--page", "--out")
     options = parser.parse_args()
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read when torch is imported
     path = options.out / "single.json"
     found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     if options.again:
         found = {}
-    found = {"command": [], "photographs": {}, **found, "processor": processor()}
+    found = {"processor": processor(), "command": [], "photographs": {}, **found}
     for _ in () if options.page else _measured(options, found):
         path.write_text(json.dumps(found, indent=1, allow_nan=False) + "\n", encoding="utf-8")
     if found["command"] and found["photographs"]:
@@ -72,7 +68,7 @@ def main() -> None:
 
 
 def _measured(options: argparse.Namespace, found: dict[str, Any]) -> Iterator[None]:
-    """Add what is missing, and stop after each piece so that it can be saved."""
+    """Add the missing measurements, and yield after each so that it can be saved."""
     while len(found["command"]) < options.rounds:  # first, while this process is small and does nothing else
         found["command"].append({name: command(SETTINGS[name]) for name in SETTINGS})
         print(f"command: {found['command'][-1]}", file=sys.stderr, flush=True)
@@ -85,7 +81,7 @@ def _measured(options: argparse.Namespace, found: dict[str, Any]) -> Iterator[No
 
 
 def photographs(count: int) -> list[Path]:
-    """Every so many of them, through all classes."""
+    """Photographs at equal steps through all classes."""
     from tests.peers.photographs import photographs as all_photographs
 
     every = all_photographs()
@@ -93,7 +89,7 @@ def photographs(count: int) -> list[Path]:
 
 
 def command(params: dict[str, Any]) -> dict[str, float]:
-    """Run the whole command once: its seconds of the processor and on the wall, and what it found."""
+    """Run the whole command once: its processor and wall-clock seconds, and the size that it found."""
     from tests.peers.victims import SHARED
 
     with tempfile.TemporaryDirectory() as folder:
@@ -134,7 +130,7 @@ def attacks_on(paths: list[Path]) -> Iterator[tuple[Path, dict[str, Any]]]:
 
 
 def page(found: dict[str, Any]) -> str:
-    """The page, of what was measured."""
+    """The page, in Markdown."""
     photographs, commands = list(found["photographs"].values()), found["command"]
     both = [row for row in photographs if all(row[name]["linf"] is not None for name in SETTINGS)]
     met = [sum(row[name]["linf"] is not None for row in photographs) for name in SETTINGS]

@@ -5,9 +5,6 @@ a folder of yours: `spgd.py` from CityU-MLO/sPGD, `rs_attacks.py` and `utils.py`
 `--authors` they are skipped. Results are saved as they come, so the command can be interrupted.
 """
 
-import argparse
-import json
-import os
 import sys
 import time
 import types
@@ -15,17 +12,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-REPORT = Path(__file__).parents[2] / "reports" / "peers"
+from tests.peers.report import Report, add_shared, parser_for
+
 CASES = {"cifar10-cnn-a-adv": (7, 100), "mnist-cnn-a-adv": (5, 100), "cifar10-resnet20": (3, 100)}
-"""Network -> number of values that may change, so that about half of the images survive, and number of images."""
+"""Network -> number of values that may change, such that about half of the images survive, and number of images."""
 PASSES = 1000
-"""Forward and backward passes on an image that is not fooled."""
+"""Forward plus backward passes on an image that is not fooled."""
 NAMES = ("standard", "standard-capped", "spgd", "spgd-projected", "sparse_rs")
 """Attacks of this project."""
 ORIGINALS = ("original-spgd", "original-spgd-projected", "original-sparse-rs")
 """The authors' own implementations."""
 
-_HEAD = """# Within a budget in L0
+_HEAD = """# Attacks within an L0 budget
 
 Made by `python -m tests.peers.sparse --authors FOLDER`; the numbers are in `sparse.json`.
 
@@ -34,7 +32,7 @@ Each attack gets those of the first test images that the network classifies corr
 fresh forward pass of the model still classifies correctly; candidates that exceed k or leave [0, 1] do not count as
 fooled. **Passes**, forward and backward, are averaged over the images; on an image that is not fooled, every attack but
 `standard` stops at {passes:,}, `standard-capped` by means of `attacks.capped`. **Seconds** are processor time on a
-machine with other work, and rows were measured on different days: they are rough.
+machine with other work, and rows were measured on different days, so they are only rough.
 
 The originals are the authors' own code with their defaults. They count pixels, so every image is passed to them with a
 single channel, and their pixels are our values. The settings of `standard` were chosen on test images 100 to 163 of the
@@ -46,11 +44,11 @@ first two networks. Slow networks get fewer images (`--images`).
 
 
 class Counted:
-    """A model that counts passes, and reshapes images to the shape that it knows.
+    """A model that counts passes, and gives images the shape that the network expects.
 
     Args:
-        model: The network.
-        shape: Shape of its images.
+        model: Network that is called.
+        shape: Shape of its images, without N.
     """
 
     training = False
@@ -75,29 +73,26 @@ class Counted:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m tests.peers.sparse", description=__doc__)
+    parser = parser_for("sparse", __doc__)
     parser.add_argument("--networks", nargs="+", metavar="NAME", choices=CASES, default=list(CASES))
     parser.add_argument("--attacks", nargs="+", metavar="NAME", choices=(*NAMES, *ORIGINALS), help="default: all")
     parser.add_argument(
         "--images", type=int, metavar="N", help="only the first N images, for a quick look or a busy machine"
     )
     parser.add_argument("--authors", type=Path, metavar="FOLDER", help="folder with the authors' files")
-    parser.add_argument("--again", action="store_true", help="repeat measurements that are already stored")
-    parser.add_argument("--out", type=Path, metavar="FOLDER", default=REPORT)
+    add_shared(parser, "--again", "--out")
     options = parser.parse_args()
-    # read when torch is imported; threads that spin while waiting disturb every measurement
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     if options.authors:
         _find_authors(options.authors)
-    path = options.out / "sparse.json"
-    rows: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    report = Report(options.out, "sparse", _page)
+    rows = report.stored()
     for network in options.networks:
         for attack in options.attacks or (NAMES + ORIGINALS if options.authors else NAMES):
             name = f"{network}, {attack}"
             if name not in rows or options.again:
                 rows[name] = _measure(network, attack, options.images)
                 print(_line(rows[name]), file=sys.stderr, end="", flush=True)
-            _write(options.out, rows)
+            report.save(rows)
 
 
 def _find_authors(folder: Path) -> None:
@@ -163,13 +158,10 @@ def _original_random_search(model: Counted, x: Any, y: Any, k: int) -> Any:
     return attack.perturb(x.reshape(len(x), 1, -1, x.shape[-1]).clone(), y.clone())[1].reshape(x.shape)
 
 
-def _write(out: Path, rows: dict[str, Any]) -> None:
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "sparse.json").write_text(json.dumps(rows, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+def _page(rows: dict[str, Any]) -> str:
     names = [f"{network}, {attack}" for network in CASES for attack in NAMES + ORIGINALS]
     lines = [_line(rows[name]) for name in names if name in rows]
-    page = _HEAD.format(passes=PASSES) + "".join(lines)
-    (out / "sparse.md").write_text(page, encoding="utf-8")
+    return _HEAD.format(passes=PASSES) + "".join(lines)
 
 
 def _line(row: dict[str, Any]) -> str:

@@ -4,20 +4,16 @@ The models and images are in the folder `shared` next to the repository. AutoAtt
 results are kept, and only `--again` repeats them.
 """
 
-import argparse
-import json
-import os
-import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
+from importlib.metadata import version
 from statistics import fmean, median
 from typing import Any
 
 from tests.peers.autoattack import InParts
-from tests.peers.commands import processor
+from tests.peers.machine import processor, processors
+from tests.peers.report import Report, add_shared, parser_for, say
 
-REPORT = Path(__file__).parents[2] / "reports" / "peers"
 IMAGES = 200
 
 CASES = (
@@ -42,8 +38,8 @@ CASES = (
     ("cifar10-resnet2b-adv2", "l1", 2.0, 100),
     ("mnist-cnn-a-adv", "l1", 5.0, IMAGES),
 )
-"""Model, norm, eps and how many images. Linf, and L2 once: what the model was trained for where it was trained for any,
-the most expensive last. Then other norms."""
+"""Model, norm, eps and number of images. First Linf, and L2 once: the threat that a model was trained for, if any, the
+most expensive last. Then other norms."""
 
 LARGER = (
     ("efficientnet_lite0", "linf", 0.15 / 255, 48),
@@ -51,12 +47,12 @@ LARGER = (
     ("imagenet-mobilenet_v1-0.5-160-first-100", "linf", 0.1 / 255, 24),
     ("imagenet-squeezenet1_0-deepcompression", "linf", 0.1 / 255, 48),
 )
-"""The same for photographs, right ones alone, and a thousand classes, or the first hundred of those classes that there
-are photographs of."""
+"""The same for photographs, only those classified correctly, and a thousand classes or the first hundred of those that
+the photographs show."""
 HUNDRED = "-first-100"
 SIDES = {"imagenet-mobilenet_v1-0.5-160": (160, 183), "imagenet-squeezenet1_0-deepcompression": (224, 256)}
-"""Network of the folder `shared` -> pixels of the square it takes, and of the picture's shorter side before. Others are
-loaded by name."""
+"""Network of the folder `shared` -> side of its images, and shorter side of a picture before it is cropped, pixels.
+Others are loaded by name."""
 _FORM = """
 ## With the faster form of the network
 
@@ -86,20 +82,18 @@ are kept from before. `-first-100` means the logits of only a hundred of the net
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m tests.peers.standard", description=__doc__)
+    parser = parser_for("standard", __doc__)
     parser.add_argument("--only", nargs="+", metavar="MODEL", help="models with these prefixes")
     parser.add_argument("--again", action="store_true", help="run AutoAttack even where its numbers are stored")
     parser.add_argument("--reference", action="store_true", help="only run AutoAttack, where it has not been run")
     parser.add_argument(
         "--parts", action="store_true", help="save the results of each attack of AutoAttack, and resume from them"
     )
-    parser.add_argument("--out", type=Path, metavar="FOLDER", default=REPORT)
+    add_shared(parser, "--out")
     options = parser.parse_args()
-    # read when torch is imported; threads that spin while waiting disturb every measurement
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     options.out.mkdir(parents=True, exist_ok=True)
-    path = options.out / "standard.json"
-    results = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    report = Report(options.out, "standard", _page)
+    results = report.stored()
     for model, norm, eps, images in (*CASES, *LARGER):
         name = f"{model} {norm}"
         if options.only and not any(name.startswith(only) for only in options.only):
@@ -111,19 +105,19 @@ def main() -> None:
         if not options.reference:
             runs.append(_measure(target, norm, eps, _standard))
         if options.again or "autoattack" not in entry:
+            entry["processor"] = processor()
             parts = InParts(options.out / f"{name}.pt" if options.parts else None)
             entry["autoattack"] = _measure(target, norm, eps, parts)
             entry["autoattack"]["seconds"] += parts.earlier
-            entry["autoattack"]["earlier"] = parts.earlier
+            entry["autoattack"] |= {"earlier": parts.earlier, "version": version("pyautoattack")}
             if not options.reference:
                 runs.append(_measure(target, norm, eps, _standard))
         if runs:
             entry["standard"] = runs[0] | {"seconds": fmean(run["seconds"] for run in runs), "runs": len(runs)}
             quick = _faster(target)
             entry["fast"] = {"form": quick.form, **_measure(target._replace(model=quick), norm, eps, _standard)}
-        print(_row(name, entry), file=sys.stderr, flush=True)
-        path.write_text(json.dumps(results, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-        (options.out / "standard.md").write_text(_page(results), encoding="utf-8")
+        say(_row(name, entry))
+        report.save(results)
 
 
 def _target(model: str, images: int) -> Any:
@@ -135,7 +129,7 @@ def _target(model: str, images: int) -> Any:
 
 
 def _photographs(model: str, images: int) -> Any:
-    """A network of ImageNet, or some of its classes, with the first photographs that it has right, of twice as many."""
+    """An ImageNet network, or some of its classes, with the first photographs, of twice as many, that it gets right."""
     import torch
 
     from advbench.models import load_model
@@ -155,7 +149,7 @@ def _photographs(model: str, images: int) -> Any:
 
 
 def _faster(target: Any) -> Any:
-    """The model with its fastest form beside."""
+    """The model in its fastest form for gradients."""
     import torch
 
     from attacks import fast
@@ -165,7 +159,7 @@ def _faster(target: Any) -> Any:
 
 
 def _measure(target: Any, norm: str, eps: float, call: Callable[..., Any]) -> dict[str, Any]:
-    """The images that an attack leaves, the seconds that it takes, and its passes for each image."""
+    """The images that an attack leaves, its seconds, and its passes for each image."""
     import torch
 
     from advbench.evaluation.judge import judge
@@ -210,10 +204,9 @@ def _row(name: str, entry: dict[str, Any]) -> str:
 
 
 def _page(results: dict[str, Any]) -> str:
-    from importlib.metadata import version
-
     done = {model: entry for model, entry in results.items() if "standard" in entry}
-    head = _HEAD.format(version=version("pyautoattack"), processor=processor())
+    versions = dict.fromkeys(e["autoattack"]["version"] for e in done.values())
+    head = _HEAD.format(version=" and ".join(versions), processor=processors(results.values()))
     rows = "".join(f"{_row(model, entry)}\n" for model, entry in done.items())
     if not done:
         return head
@@ -245,7 +238,7 @@ def _form_row(name: str, entry: dict[str, Any]) -> str:
 
 
 def _ratio(entry: dict[str, Any], name: str) -> float:
-    """How many times as long AutoAttack takes."""
+    """AutoAttack's seconds as a multiple of ours."""
     ratio: float = entry["autoattack"]["seconds"] / entry[name]["seconds"]
     return ratio
 

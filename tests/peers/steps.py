@@ -4,20 +4,15 @@ An attack is run once to record the images that it passes to the model. Then the
 passes on exactly the same images, take turns in one process on one thread.
 """
 
-import argparse
-import json
-import os
-import sys
 import time
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from statistics import median
 from typing import Any
 
-from tests.peers.commands import processor
+from tests.peers.machine import processor
+from tests.peers.report import Report, add_shared, parser_for, say
 
-REPORT = Path(__file__).parents[2] / "reports" / "peers"
 NETWORKS = ("mnist_convnet", "lenet")
 ROUNDS = {1: 61, 8: 21, 128: 7}
 """Images in the batch -> number of turns of each."""
@@ -25,7 +20,7 @@ STEPS = 40
 EPS = 1e-6
 """Budget so small that no image is fooled and all are attacked to the end."""
 
-_PAGE = """# The cost of a step beyond its passes
+_HEAD = """# The cost of a step beyond its passes
 
 Made by `python -m tests.peers.steps`; the numbers are in `steps.json`.
 
@@ -42,24 +37,19 @@ Measured on {processor}.
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m tests.peers.steps", description=__doc__)
+    parser = parser_for("steps", __doc__)
     parser.add_argument("--networks", nargs="+", metavar="NETWORK", default=NETWORKS, help="MNIST networks of the zoo")
     parser.add_argument("--batches", nargs="+", type=int, metavar="N", choices=ROUNDS, default=list(ROUNDS))
-    parser.add_argument("--out", type=Path, metavar="FOLDER", default=REPORT)
+    add_shared(parser, "--out")
     options = parser.parse_args()
-    # read when torch is imported; threads that spin while waiting disturb every measurement
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    path = options.out / "steps.json"
-    rows = json.loads(path.read_text(encoding="utf-8"))["rows"] if path.exists() else {}
+    report = Report(options.out, "steps", _page)
+    rows = report.stored().get("rows", {})
     for network in options.networks:
         for images in options.batches:
             for attack, row in _measure(network, images).items():
                 rows[f"{network}, {images}, {attack}"] = row
-                print(_line(row), file=sys.stderr, flush=True)
-    options.out.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps({"processor": processor(), "rows": rows}, indent=1) + "\n", encoding="utf-8")
-    head = _PAGE.format(steps=STEPS, eps=EPS, processor=processor())
-    (options.out / "steps.md").write_text(head + "".join(map(_line, rows.values())), encoding="utf-8")
+                say(_line(row))
+    report.save({"processor": processor(), "rows": rows})
 
 
 def _measure(network: str, images: int) -> dict[str, dict[str, Any]]:
@@ -118,6 +108,11 @@ def _seconds(call: Callable[[], object]) -> float:
     start = time.process_time()
     call()
     return time.process_time() - start
+
+
+def _page(found: dict[str, Any]) -> str:
+    head = _HEAD.format(steps=STEPS, eps=EPS, processor=found["processor"])
+    return head + "".join(map(_line, found["rows"].values()))
 
 
 def _line(row: dict[str, Any]) -> str:

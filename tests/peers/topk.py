@@ -1,4 +1,4 @@
-"""Top-k exclusion compared with everything that can be adapted to it: `python -m tests.peers.topk`.
+"""`topk` compared with everything that can be adapted to top-k exclusion: `python -m tests.peers.topk`.
 
 Each attack gets the same images and the same number of gradients. Stored measurements are kept unless `--again`
 repeats them. The networks are in the folder `shared` next to the repository.
@@ -6,16 +6,10 @@ repeats them. The networks are in the folder `shared` next to the repository.
 
 import argparse
 import itertools
-import json
-import os
-import sys
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
-from pathlib import Path
 from typing import Any, NamedTuple
-
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read when torch is imported
 
 import torch
 from torch import Tensor
@@ -46,12 +40,13 @@ from attacks.searches.nearest import Nearest
 from tests.peers.counted import Counted
 from tests.peers.ordered import LOSSES, constants, penalised, random_order
 from tests.peers.photographs import cut_for, photographs, shared_classifier
-from tests.peers.topk_page import write_page
+from tests.peers.report import REPORTS, Report, add_shared, parser_for, say
+from tests.peers.topk_page import page
 from tests.peers.victims import cifar10
 
-REPORT = Path(__file__).parents[2] / "reports" / "topk"
-_ROUNDS = 10  # of a bisection
-_SEEDS = 5  # of random orders
+REPORT = REPORTS / "topk"
+_ROUNDS = 10  # rounds of a bisection
+_SEEDS = 5  # random orders per image
 _LIMIT = "TopK, every set"
 
 
@@ -61,13 +56,13 @@ class Net(NamedTuple):
     load: Callable[[int], tuple[Classifier, Tensor]]
     """Number of images -> the model and images that it classifies with some confidence."""
     k: int
-    """In the table."""
+    """Value of k in the table."""
     ks: tuple[int, ...]
-    """In the curve."""
+    """Values of k in the curve."""
     gradients: tuple[int, ...]
-    """For each image."""
+    """Numbers of gradients for each image."""
     images: int
-    """How many, unless asked otherwise."""
+    """Default number of images."""
     limit: int = 0
     """Gradients for all sets of rising classes together; 0 where there are too many sets."""
 
@@ -118,7 +113,7 @@ def _ordered(loss: str) -> Callable[..., Tensor]:
 
 
 def _every_set(model: Counted, x: Tensor, goal: TopKExclusion, norm: Norm, gradients: int) -> Tensor:
-    """What is nearest after all sets of classes that can rise were followed; the gradients are divided among them."""
+    """The nearest result over all sets of classes that can rise; the gradients are divided among the sets."""
     old, k = goal.classes, goal.classes.shape[1]
     others = outside(forward(model, x, goal), old).topk(model.num_classes - k, dim=1).indices
     sets = list(itertools.combinations(range(others.shape[1]), k))
@@ -170,7 +165,7 @@ ORDERED: dict[str, Callable[..., Tensor]] = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m tests.peers.topk", description=__doc__)
+    parser = parser_for("topk", __doc__)
     parser.add_argument("--only", nargs="+", choices=NETS, default=list(NETS), metavar="NET", help="networks to run")
     parser.add_argument("--attacks", nargs="+", choices=ATTACKS, default=list(ATTACKS), metavar="NAME")
     parser.add_argument("--gradients", nargs="+", type=int, metavar="N", help="default: those of each network")
@@ -178,13 +173,11 @@ def main() -> None:
     parser.add_argument("--curve", action="store_true", help="also the smallest norms for each k")
     parser.add_argument("--limit", action="store_true", help="also the best over all sets of rising classes")
     parser.add_argument("--ordered", action="store_true", help="also five random orders of five classes")
-    parser.add_argument("--again", action="store_true", help="repeat measurements that are already stored")
-    parser.add_argument("--out", type=Path, metavar="FOLDER", default=REPORT)
+    add_shared(parser, "--again", "--out", out=REPORT)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    path = options.out / "results.json"
-    results = json.loads(path.read_text(encoding="utf-8")) if path.exists() and not options.again else {}
-    options.out.mkdir(parents=True, exist_ok=True)
+    report = Report(options.out, "results", partial(page, folder=options.out), page_name="README")
+    results = {} if options.again else report.stored()
     for name in options.only:
         net = NETS[name]
         model, x = net.load(options.images or net.images)
@@ -193,10 +186,9 @@ def main() -> None:
             if key in results and results[key]["images"] == len(x):
                 continue
             results[key] = {"net": name, "attack": key.rsplit(" · ")[-1], **measure(model, x)}
-            print(key, file=sys.stderr, flush=True)
-            path.write_text(json.dumps(results, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-            write_page(results, options.out)
-    write_page(results, options.out)
+            say(key)
+            report.save(results)
+    report.write_page(results)
 
 
 _Job = tuple[str, Callable[..., dict[str, Any]]]
@@ -204,7 +196,7 @@ _Job = tuple[str, Callable[..., dict[str, Any]]]
 
 
 def _jobs(net: Net, options: argparse.Namespace) -> Iterator[_Job]:
-    """Everything that a network is asked."""
+    """The measurements of a network."""
     for gradients in options.gradients or net.gradients:
         for name in options.attacks:
             yield from (_job(name, norm, net.k, gradients) for norm in ATTACKS[name][0])
@@ -233,7 +225,7 @@ def _exclusion(
 
 
 def _orders(model: Classifier, x: Tensor, *, call: Callable[..., Tensor], gradients: int) -> dict[str, Any]:
-    """Random classes outside the first k, in a random order, for each of some seeds."""
+    """Random classes outside the top k, in random order, for several seeds."""
     k = min(5, model.num_classes // 2)
     with torch.no_grad():
         old = TopKExclusion.from_logits(model(x), k)
@@ -245,11 +237,11 @@ def _orders(model: Classifier, x: Tensor, *, call: Callable[..., Tensor], gradie
 def _measured(
     model: Classifier, x: Tensor, goal: Goal, norm: Norm, call: Callable[..., Tensor], gradients: int
 ) -> dict[str, Any]:
-    """Sizes image by image, None where the goal is not met, and what was spent."""
+    """Sizes image by image, None where the goal is not met, and the cost."""
     counted, start = Counted(model), time.process_time()
     try:
         x_adv = call(counted, x, goal, norm, gradients)
-    except AttackError as error:  # on some of the images
+    except AttackError as error:  # it failed on some of the images
         x_adv = error.x_adv
     seconds = time.process_time() - start
     with torch.no_grad():

@@ -38,29 +38,29 @@ and the mean L2 where it was.
 _FOOT = """
 ## What was tried and did not help
 
-On the networks for CIFAR-10, k = 3, 100 gradients, sizes compared with those of the attack as it is:
+On the networks for CIFAR-10, with k = 3 and 100 gradients; sizes are compared with those of the attack as it is:
 
-- The smooth margin of the goal itself, with the k highest classes outside the top k rising at every step: 2 to 4 %
-  larger. The k classes that are first in line at the clean image, kept to the end: up to 10 % larger.
-- Short steps, half of the perturbation's length at first, and a radius that changes by 5 %: 1 to 3 % larger; 3 to 7 %
+- The smooth margin of the goal itself, which raises the k highest classes outside the top k at every step: 2 to 4 %
+  larger. Keeping the k classes that are next in line at the clean image to the end: up to 10 % larger.
+- Short steps, at first half of the perturbation's length, and a radius that changes by 5 %: 1 to 3 % larger; 3 to 7 %
   on EfficientNet-Lite0 and SqueezeNet (16 photographs that are not in the table), up to 20 % in L0.
-- No choice of sets: 1 % larger. Races that stop before the end of their cosine schedule: the wrong set wins now and
-  then, and single images are up to 20 % larger. More and shorter races: the same.
-- A choice by the model's gradients at the boundary instead of at the clean image: no difference there, up to 4 % larger
-  on nearly linear networks, where the descent has already settled for other classes by then.
-- A choice of sets, and a race, where there are a thousand classes: 1 % larger on SqueezeNet and 4 % on
-  EfficientNet-Lite0 at 300 gradients (L2, 8 and 16 photographs, likewise), 16 % on the latter at 100. The choice is
-  therefore skipped there.
-- Cutting planes through the last gradients, and the nearest point of their polytope: oscillates.
+- No choice of sets: 1 % larger. Races that stop before the end of their cosine schedule: sometimes the wrong set wins,
+  and sizes on single images are up to 20 % larger. More and shorter races: the same.
+- Choosing sets by the model's gradients at the boundary instead of at the clean image: no difference there, up to 4 %
+  larger on nearly linear networks, where the descent has already settled on other classes by then.
+- Choosing sets by a race even where there are a thousand classes: 1 % larger on SqueezeNet and 4 % on
+  EfficientNet-Lite0 at 300 gradients (L2; 8 and 16 photographs, also not in the table), 16 % on the latter at 100. The
+  choice is therefore skipped there.
+- Cutting planes through the last gradients, and the nearest point of their polytope: this oscillates.
 - No multipliers, or no momentum: half a per cent larger each.
-- For whole orders: gaps between neighbours alone (the gradients of a class in the middle cancel), multipliers that move
-  before a fooling image is known, and long steps: up to ten times as large.
+- For whole orders: using only the gaps between neighbours (the gradients of a class in the middle cancel), multipliers
+  that move before a fooling image is known, and long steps: up to ten times as large.
 - Walking on the sphere as DDN does, instead of inside the ball: no difference.
 """
 
 
-def write_page(results: Mapping[str, Record], folder: Path) -> None:
-    """Write the page, and the curves as a picture."""
+def page(results: Mapping[str, Record], folder: Path) -> str:
+    """The page; the curves are drawn into the folder that it will be in."""
     records = list(results.values())
     text = _HEAD
     for net in dict.fromkeys(record["net"] for record in records):
@@ -70,19 +70,17 @@ def write_page(results: Mapping[str, Record], folder: Path) -> None:
     text += "".join(_orders([record for record in records if "seeds" in record]))
     if _curves(records, folder / "norm-against-k.png"):
         text += "\n## Norm against k\n\n300 gradients.\n\n![Norm against k](norm-against-k.png)\n"
-    text += _panels(folder)
-    (folder / "README.md").write_text(text + _FOOT, encoding="utf-8")
+    return text + _panels(folder) + _FOOT
 
 
 def _panels(folder: Path) -> str:
-    """The panels that `advbench attack` drew, named by their k."""
+    """Section with the panels that `advbench attack` drew, whose files are named by their k."""
     paths = sorted(folder.glob("panel-*.png"), key=lambda path: int(path.stem.removeprefix("panel-")))
     if not paths:
         return ""
     shown = "".join(f"\n![k = {path.stem.removeprefix('panel-')}]({path.name})\n" for path in paths)
-    return (
-        f"\n## Panels\n\nEfficientNet-Lite0, by `advbench attack --k K` on a photograph that Foolbox carries.\n{shown}"
-    )
+    told = "EfficientNet-Lite0, by `advbench attack --k K` on a photograph that ships with Foolbox."
+    return f"\n## Panels\n\n{told}\n{shown}"
 
 
 def _tables(net: str, norm: str, rows: Sequence[Record]) -> list[str]:
@@ -90,7 +88,7 @@ def _tables(net: str, norm: str, rows: Sequence[Record]) -> list[str]:
     ks = list(dict.fromkeys(row["k"] for row in rows))
     for k in ks:
         chosen = [row for row in rows if row["k"] == k]
-        if len(ks) > 1 and len({row["attack"] for row in chosen}) < 3:  # of the curves
+        if len(ks) > 1 and len({row["attack"] for row in chosen}) < 3:  # only measured for the curves
             continue
         parts.append(f"\n## {net}, k = {k}, {'Linf' if norm == 'linf' else 'L2'}\n\n")
         parts.append("| Attack | Gradients | Met | Median | Ours / theirs | Forward | Backward | Seconds |\n")
@@ -103,7 +101,7 @@ def _tables(net: str, norm: str, rows: Sequence[Record]) -> list[str]:
 
 
 def _orders(records: Sequence[Record]) -> list[str]:
-    """Five random orders an image: on how many the order was reached, and the mean L2 there."""
+    """Table of five random orders per image: how often the order was reached, and the mean L2 where it was."""
     if not records:
         return []
     parts = [_ORDERED_HEAD]
@@ -134,7 +132,7 @@ def _row(row: Record, ours: Record | None) -> str:
 
 
 def ratio_of(ours: Sequence[float | None], theirs: Sequence[float | None]) -> float | None:
-    """Geometric mean of the ratios, where both have a size.
+    """Geometric mean of the ratios of sizes, over the images where both have one.
 
     Example:
         >>> ratio_of([1.0, 1.0, None], [2.0, 2.0, 1.0])
@@ -145,7 +143,7 @@ def ratio_of(ours: Sequence[float | None], theirs: Sequence[float | None]) -> fl
 
 
 def _curves(records: Sequence[Record], path: Path) -> bool:
-    """Median norm against k for our attack and FMN, one field for each network and norm."""
+    """Draw the median norm against k for our attack and FMN, one plot per network and norm; False: nothing to draw."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -180,7 +178,7 @@ def _ks(records: Sequence[Record], key: tuple[str, str]) -> set[int]:
 
 
 def _middle(points: Mapping[int, Record], k: int) -> float:
-    """Median over the images of the smallest size for k or any larger one: what excludes more excludes fewer."""
+    """Median over images of the smallest size for k or any larger k: what excludes more classes also excludes fewer."""
     sizes = [points[other]["sizes"] for other in points if other >= k]
     least = [min((s for s in image if s is not None), default=math.inf) for image in zip(*sizes, strict=True)]
     return median(least)

@@ -1,21 +1,15 @@
-"""Transfer: how often examples of one network fool others, next to torchattack: `python -m tests.peers.transfer`.
+"""How often attacks made on one network fool others, compared with torchattack's: `python -m tests.peers.transfer`.
 
-Photographs and networks are in the folder `shared` next to the repository. All networks are shown the same crops of
-224 x 224 pixels, each resized to its own input, and only photographs count that all of them have right. Those with odd
-numbers are reported, those with even ones are for choosing parameters: `--tune`. Stored measurements are kept unless
-`--again` repeats them.
+Photographs and networks are in the folder `shared` next to the repository. Every network gets the same crops of 224 x
+224 pixels, resized to its own input, and only photographs that all of them classify correctly count. Those with odd
+numbers are reported; those with even numbers are for choosing parameters (`--tune`). Stored measurements are kept
+unless `--again` repeats them.
 """
 
 import argparse
-import json
-import os
-import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path
 from typing import Any, NamedTuple
-
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read when torch is imported
 
 import torch
 from torch import Tensor
@@ -29,15 +23,15 @@ from advbench.models.preprocess import ResizeAndCrop
 from advbench.models.resized import resized
 from attacks import BSR, DIFGSM, MEF, MIFGSM, SIA, TIFGSM, VMI, BudgetAttack, Model, Untargeted, ensemble, fast
 from tests.peers.photographs import labels, photographs, shared_classifier
-from tests.peers.transfer_page import write_page
+from tests.peers.report import Report, add_shared, parser_for, say
+from tests.peers.transfer_page import page
 
-REPORT = Path(__file__).parents[2] / "reports" / "peers"
 SIDE, RESIZED_TO = 224, 256
 """Side of the crops, and of the photographs before they are cropped, pixels."""
 COUNT = 40
-"""Photographs that are attacked."""
+"""Number of photographs that are attacked."""
 BATCH = 8
-"""Photographs attacked together: the number at which networks of this size take least time for each."""
+"""Photographs in a batch: the number at which networks of this size take the least time per photograph."""
 
 NETWORKS: dict[str, Callable[[], Classifier]] = {
     "efficientnet_lite0": lambda: load_model("efficientnet_lite0"),
@@ -53,7 +47,7 @@ MADE_ON = {
     "mobilenet_v1-0.5": ("mobilenet_v1-0.5",),
     "both": ("efficientnet_lite0", "mobilenet_v1-0.75"),
 }
-"""What perturbations are made on -> the networks in it."""
+"""Name of what attacks are made on -> the networks in it."""
 SIZES = (8, 16)
 """Budgets in Linf, 1/255."""
 
@@ -70,53 +64,54 @@ OURS: dict[str, BudgetAttack] = {
 THEIRS = {"MI": "MIFGSM", "DI": "DIFGSM", "TI": "TIFGSM", "VMI": "VMIFGSM", "BSR": "BSR"}
 """Attack -> its name in torchattack."""
 PEER = "torchattack "
-"""Prefix of an attack of torchattack, with that library's defaults."""
+"""Prefix of the attacks of torchattack, which are run with that library's defaults."""
 
 
 class Photographs(NamedTuple):
-    """Photographs that all networks have right."""
+    """Photographs that all networks classify correctly."""
 
     x: Tensor
     """Crops (N, 3, 224, 224)."""
     y: Tensor
-    """Labels (N,)."""
+    """Labels of the photographs (N,)."""
     numbers: list[int]
     """Numbers of the photographs in their list (N,)."""
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m tests.peers.transfer", description=__doc__)
+    parser = parser_for("transfer", __doc__)
     parser.add_argument("--made-on", nargs="+", choices=MADE_ON, default=list(MADE_ON))
-    parser.add_argument("--attacks", nargs="+", metavar="NAME", help="default: those of the page")
-    parser.add_argument("--sizes", nargs="+", type=int, metavar="N", default=list(SIZES), help="Linf, 1/255")
-    parser.add_argument("--again", action="store_true", help="repeat measurements that are already stored")
+    parser.add_argument("--attacks", nargs="+", metavar="NAME", help="default: those on the page")
+    parser.add_argument("--sizes", nargs="+", type=int, metavar="N", default=list(SIZES), help="budgets in Linf, 1/255")
+    add_shared(parser, "--again")
     parser.add_argument(
-        "--tune", nargs="+", metavar="CALL", help="such as 'DIFGSM(smallest=0.7)', on other photographs"
+        "--tune", nargs="+", metavar="CALL", help="attacks to try on other photographs, such as 'DIFGSM(smallest=0.7)'"
     )
-    parser.add_argument("--count", type=int, default=COUNT, help=f"photographs (default: {COUNT})")
-    parser.add_argument("--page", action="store_true", help="only rewrite the page, without measuring")
+    parser.add_argument("--count", type=int, default=COUNT, help=f"number of photographs (default: {COUNT})")
+    add_shared(parser, "--page")
     parser.add_argument("--threads", type=int, default=1, help="threads of torch (default: 1)")
-    parser.add_argument("--out", type=Path, metavar="FOLDER", default=REPORT)
+    add_shared(parser, "--out")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     keep_memory(torch.device("cpu"))
+    report = Report(options.out, "transfer", page)
     if options.page:
-        write_page(_read(options.out), options.out)
+        report.write_page(report.stored())
         return
     nets = {name: load() for name, load in NETWORKS.items()}
     seen = {name: resized(net, net.sides(SIDE)) for name, net in nets.items()}
-    chosen = _chosen(seen, options)
+    chosen = _chosen(seen, report, options)
     if not options.tune:
-        _keep(options.out, {}, chosen)
+        _keep(report, {}, chosen)
     for attack, made_on, size in _wanted(options):
         key = f"{made_on} {size}/255 {attack}"
-        results = {} if options.tune else _read(options.out)
+        results = {} if options.tune else report.stored()
         if key in results.get("rows", {}) and not options.again:
             continue
         row = _measured(attack, made_on, size, nets, seen, chosen)
-        _say(f"{key}: {_mean(row):.3f} of the others, {row['seconds']:.0f} s")
+        say(f"{key}: mean success on the others {_mean(row):.3f}, {row['seconds']:.0f} s")
         if not options.tune:
-            _keep(options.out, {key: row}, chosen)
+            _keep(report, {key: row}, chosen)
 
 
 def _wanted(options: argparse.Namespace) -> Iterable[tuple[str, str, int]]:
@@ -135,10 +130,10 @@ def _of_the_page(made_on: str, size: int) -> list[str]:
     return [*(name for name in OURS if name != "BSR, 20 copies"), *twice, *peers]
 
 
-def _chosen(seen: Mapping[str, Model], options: argparse.Namespace) -> Photographs:
-    """The first photographs that all networks have right, of the odd or of the even numbers."""
+def _chosen(seen: Mapping[str, Model], report: Report, options: argparse.Namespace) -> Photographs:
+    """The first photographs with odd numbers, or for tuning with even ones, that all networks classify correctly."""
     pictures, known, cut = photographs(), labels(), ResizeAndCrop(size=SIDE, resize=RESIZED_TO)
-    before = [] if options.tune else _read(options.out).get("photographs", [])
+    before = [] if options.tune else report.stored().get("photographs", [])
     if len(before) == options.count:
         x = torch.stack([cut(read_picture(pictures[number])) for number in before])
         return Photographs(x, torch.tensor([known[number] for number in before]), before)
@@ -169,7 +164,7 @@ def _measured(
     seen: Mapping[str, Model],
     chosen: Photographs,
 ) -> dict[str, Any]:
-    """Which photographs an attack fools each network on, and what it costs."""
+    """On which photographs an attack fools each network, and its cost."""
     eps, members = size / 255, MADE_ON[made_on]
     x_adv, cost = (_theirs if attack.startswith(PEER) else _ours)(attack, members, eps, nets, seen, chosen)
     within = bool((x_adv - chosen.x).abs().amax() <= eps + 1e-6 and x_adv.amin() >= 0 and x_adv.amax() <= 1)
@@ -223,7 +218,7 @@ def _theirs(
     import torchattack
 
     class Shown(torch.nn.Module):
-        """A network as torchattack takes it."""
+        """The network as a module, which torchattack requires."""
 
         def forward(self, x: Tensor) -> Tensor:
             return seen[members[0]](x)
@@ -243,24 +238,10 @@ def _mean(row: Mapping[str, Any]) -> float:
     return sum(others) / len(others)
 
 
-def _read(folder: Path) -> dict[str, Any]:
-    path = folder / "transfer.json"
-    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    return found
-
-
-def _keep(folder: Path, rows: dict[str, Any], chosen: Photographs) -> None:
-    """Add rows to what is there by now, which another process may have written, and write the page."""
-    results = _read(folder)
-    results = {"photographs": chosen.numbers, "networks": list(NETWORKS), "rows": results.get("rows", {}) | rows}
-    folder.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(results, indent=1, allow_nan=False)
-    (folder / "transfer.json").write_text(f"{text}\n", encoding="utf-8")
-    write_page(results, folder)
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+def _keep(report: Report, rows: dict[str, Any], chosen: Photographs) -> None:
+    """Add rows to those stored by now, also by other processes, and write the page."""
+    known = report.stored().get("rows", {})
+    report.save({"photographs": chosen.numbers, "networks": list(NETWORKS), "rows": known | rows})
 
 
 if __name__ == "__main__":

@@ -1,7 +1,6 @@
 """The page `reports/peers/transfer.md`, generated from `transfer.json`."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -30,19 +29,19 @@ _BARS = (
     ("SIA", 8, None, 1.6),
     ("BSR", 16, 0.92, None),
 )
-"""Attack, budget, least mean success, least multiple of MI's."""
+"""Targets: attack, budget, least mean success, least multiple of MI's success."""
 _ENSEMBLE = ("BSR", 8, 0.93)
-"""The same for an ensemble."""
+"""Target for an ensemble: attack, budget, least mean success."""
 _AIMED = ("efficientnet_lite0", "mobilenet_v1-0.75")
-"""Networks for which that was said."""
+"""Networks that the targets apply to."""
 
 
-def write_page(results: Record, folder: Path) -> None:
-    """Write the page."""
+def page(results: Record) -> str:
+    """The page, in Markdown."""
     rows = list(results.get("rows", {}).values())
     head = _HEAD.format(count=len(results.get("photographs", ())), networks=len(results.get("networks", ())))
     lines = [*_table(rows, results.get("networks", ())), "", *_bars(rows)]
-    (folder / "transfer.md").write_text(head + "\n".join(lines) + "\n", encoding="utf-8")
+    return head + "\n".join(lines) + "\n"
 
 
 def mean_of(row: Record) -> tuple[float, float, float]:
@@ -72,8 +71,8 @@ def _share(row: Record, name: str) -> str:
 
 
 def _bars(rows: Sequence[Record]) -> Iterator[str]:
-    """What was aimed at, and whether it is reached."""
-    yield "## What was aimed at"
+    """The targets, and whether they are reached."""
+    yield "## Targets"
     yield ""
     found = {(" + ".join(row["made_on"]), row["size"], row["attack"]): mean_of(row)[0] for row in rows}
     for made_on in _AIMED:

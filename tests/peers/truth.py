@@ -1,21 +1,20 @@
 """Share of the breakable images that each attack breaks: `python -m tests.peers.truth --help`.
 
-Where an image is not proved by complete splitting and some attack breaks it, it is known to be breakable; where it is
-proved, that it is not. The networks and eps are those of `tests.peers.proofs` where nothing was open, on other images.
+An image that some attack breaks is known to be breakable, and one that complete splitting proves is known not to be.
+The networks and eps are those for which `tests.peers.proofs` left nothing open; the images are others.
 """
 
-import argparse
 import json
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 from tests.peers.autoattack import in_one_call
-from tests.peers.proofs import BARS, REPORT, Bar, _target
+from tests.peers.proofs import BARS, Bar, _target
+from tests.peers.report import Report, add_shared, parser_for
 
 FIRST, LAST = 100, 300
-"""The images that are used: not those that `tests.peers.proofs` counts."""
+"""Range of the images that are used, none of which `tests.peers.proofs` counts."""
 
 _HEAD = """# Attacks against the truth
 
@@ -32,16 +31,15 @@ unless stated; Linf, untargeted, seed 0.
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m tests.peers.truth", description=__doc__)
+    parser = parser_for("truth", __doc__)
     parser.add_argument("--only", nargs="+", metavar="WORD", help="rows whose names contain one of these words")
     parser.add_argument("--last", type=int, default=LAST, help=f"number of the image to stop before; default: {LAST}")
-    parser.add_argument("--limit", type=float, metavar="MINUTES", help="processor minutes before starting no more")
-    parser.add_argument("--again", action="store_true", help="repeat measurements that are already stored")
-    parser.add_argument("--out", type=Path, metavar="FOLDER", default=REPORT)
+    parser.add_argument("--limit", type=float, metavar="MINUTES", help="processor minutes after which none is started")
+    add_shared(parser, "--again", "--out")
     options = parser.parse_args()
     proofs = json.loads((options.out / "proofs.json").read_text(encoding="utf-8"))
-    path = options.out / "truth.json"
-    results: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    report = Report(options.out, "truth", page)
+    results = report.stored()
 
     def in_time() -> bool:
         return options.limit is None or time.process_time() < 60 * options.limit
@@ -53,12 +51,11 @@ def main() -> None:
         known = {} if options.again else results.get(bar.name, {})
         for done in _measured(bar, options.last, known, in_time):
             results[bar.name] = done
-            path.write_text(json.dumps(results, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-            (options.out / "truth.md").write_text(page(results), encoding="utf-8")
+            report.save(results)
 
 
 def _measured(bar: Bar, last: int, known: dict[str, Any], in_time: Callable[[], bool]) -> Iterator[dict[str, Any]]:
-    """Which images are breakable, then how many of them each attack breaks: handed out after each."""
+    """Find out which images are breakable, then how many of them each attack breaks; yield the record after each."""
     missing = [(name, make) for name, make in contestants() if name not in known.get("attacks", {})]
     if not in_time() or (known and not missing):
         return
@@ -96,13 +93,13 @@ class _Field:
         self.goal = attacks.Untargeted(self.y, ids=self.numbers)
 
     def rows_of(self, numbers: list[int]) -> Any:
-        """Where images with these numbers stand, int64."""
+        """Positions of the images with these numbers, int64 (K,)."""
         import torch
 
         return torch.isin(self.numbers, torch.tensor(numbers)).nonzero().squeeze(1)
 
     def broken(self, rows: Any, call: Any) -> Any:
-        """Which of some images an attack breaks, bool."""
+        """Whether an attack breaks each of these images, bool (K,)."""
         from advbench.evaluation.judge import judge
 
         x_adv = call(self.model, self.x[rows], self.y[rows], self.eps)
@@ -172,7 +169,7 @@ def _autoattack(norm: Any) -> Any:
 
 
 def contestants() -> Iterator[tuple[str, Callable[[Any], Any]]]:
-    """The attacks, each as a name and what makes it for a norm; those that matter most come first."""
+    """Names of the attacks, each with a function that makes it for a norm; the most important come first."""
     yield "standard", _ours("Standard")
     yield "AutoAttack standard", _autoattack
     for name in ("PGD", "APGD", "FMN", "FGSM", "MIFGSM", "DIFGSM", "DeepFool"):
@@ -217,13 +214,13 @@ def page(results: dict[str, Any]) -> str:
 
 
 def _left_out(known: list[tuple[Bar, dict[str, Any]]]) -> list[str]:
-    """Which attacks were not measured where something is breakable."""
+    """Lists the attacks that were not measured on rows with breakable images."""
     lines = []
     for bar, run in known:
         missing = [name for name in dict(contestants()) if name not in run["attacks"]] if run["breakable"] else []
         if missing:
             lines.append(f"- {bar.name}: {', '.join(missing)}\n")
-    return ["\nNot measured, for want of time or of the library:\n\n", *lines] if lines else []
+    return ["\nNot measured, for lack of time or because the library is not installed:\n\n", *lines] if lines else []
 
 
 if __name__ == "__main__":

@@ -5,15 +5,11 @@ and measured on the rest. Other stored results are kept.
 """
 
 import argparse
-import json
-import os
-import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
-
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read when torch is imported
 
 import torch
 from torch import Tensor
@@ -23,6 +19,7 @@ from advbench.models.classifier import Classifier
 from advbench.pictures.files import as_perturbation, as_png
 from attacks import FoolingCounts, Perturbation, UniversalPerturbation, fooled
 from tests.peers.photographs import cut_for, photographs, shared_classifier
+from tests.peers.report import REPORTS, Report, add_shared, parser_for, say
 from tests.peers.universal_methods import (
     ART,
     FEW,
@@ -36,10 +33,10 @@ from tests.peers.universal_methods import (
     WITHOUT,
     Task,
 )
-from tests.peers.universal_page import write_page
+from tests.peers.universal_page import page
 from tests.peers.victims import Target, cifar10_training, mnist
 
-REPORT = Path(__file__).parents[2] / "reports" / "universal"
+REPORT = REPORTS / "universal"
 
 
 class Net(NamedTuple):
@@ -48,11 +45,11 @@ class Net(NamedTuple):
     load: Callable[[int], tuple[Classifier, Tensor]]
     """Gives the model and all images, see :func:`divided_photographs`."""
     fit: int
-    """How many images are fitted to; the rest is measured on."""
+    """Number of images to fit to; the others are measured on."""
     eps: tuple[float, ...]
-    """Budgets in Linf, the first of which the other methods are given too."""
+    """Budgets in Linf; the other methods only get the first."""
     few: int = 0
-    """How many images ART is given, for which it takes about as many seconds; 0: none."""
+    """Number of images for ART, with which it takes about as long as ours; 0: ART is left out."""
 
 
 def _small(load: Callable[[], Target], first: int = 0) -> Callable[[int], tuple[Classifier, Tensor]]:
@@ -64,7 +61,7 @@ def _small(load: Callable[[], Target], first: int = 0) -> Callable[[int], tuple[
 
 
 def divided_photographs(model: Classifier, split: int) -> tuple[Classifier, Tensor]:
-    """The photographs as a model takes them, in an order that goes by the number of the split."""
+    """A model and the photographs as it takes them, in an order that depends on the number of the split."""
     pictures = photographs()
     order = torch.randperm(len(pictures), generator=torch.Generator().manual_seed(split)).tolist()
     return model, cut_for(model, [pictures[number] for number in order])
@@ -75,7 +72,7 @@ def _shared(name: str, size: int, resize: int) -> Callable[[int], tuple[Classifi
 
 
 _SEEN = 1000
-"""The first digits are those that a choice was made on."""
+"""Number of digits at the start that are left out, because a choice was made on them."""
 _SIZES = tuple(size / 255 for size in (10, 6, 4))
 NETS = {
     "mnist-lenet5-clean": Net(_small(mnist("mnist-lenet5-clean", 3000), _SEEN), 500, (0.2, 0.1), 50),
@@ -88,19 +85,19 @@ NETS = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m tests.peers.universal", description=__doc__)
+    parser = parser_for("universal", __doc__)
     parser.add_argument("--only", nargs="+", metavar="NET", choices=NETS, help="networks to fit to")
     parser.add_argument("--methods", nargs="+", metavar="NAME", choices=METHODS, help="default: all")
     parser.add_argument("--steps", type=int, metavar="N", default=UniversalPerturbation.steps, help="steps of each fit")
     parser.add_argument("--batch", type=int, metavar="N", default=16, help="images in a step")
     parser.add_argument(
-        "--split", type=int, metavar="K", default=0, help="which of the ways to divide the photographs (default: 0)"
+        "--split", type=int, metavar="K", default=0, help="which split of the photographs to use (default: 0)"
     )
     parser.add_argument("--first", action="store_true", help="only the first budget of each network")
     parser.add_argument("--transfer", action="store_true", help="only measure the transfer of stored perturbations")
-    parser.add_argument("--page", action="store_true", help="only rewrite the page, without measuring")
+    add_shared(parser, "--page")
     parser.add_argument("--threads", type=int, default=1, help="threads of torch (default: 1)")
-    parser.add_argument("--out", type=Path, metavar="FOLDER", default=REPORT)
+    add_shared(parser, "--out", out=REPORT)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     options.out.mkdir(parents=True, exist_ok=True)
@@ -113,13 +110,13 @@ def main() -> None:
 
 
 def _measure(name: str, net: Net, options: argparse.Namespace) -> None:
-    """Fit to one network, with every method and budget asked for."""
+    """Fit to one network, with every requested method and budget."""
     model, x = net.load(options.split)
     for eps in net.eps[: 1 if options.first else None]:
         for method in _methods(net, eps):
             if options.methods and method not in options.methods:
                 continue
-            _say(f"{name}, eps {eps:.3g}: {method}")
+            say(f"{name}, eps {eps:.3g}: {method}")
             images = net.few if method in (ART, FEW, QUICK) else net.fit
             start = time.process_time()
             found = METHODS[method](Task(model, x[:images], eps, options.steps, options.batch))
@@ -140,7 +137,7 @@ def _measure(name: str, net: Net, options: argparse.Namespace) -> None:
 
 
 def _methods(net: Net, eps: float) -> list[str]:
-    """Ours with every budget, the others with the first."""
+    """Names of the methods for a budget: ours for each, the others for the first."""
     if eps != net.eps[0]:
         return [OURS]
     left_out = {WITHOUT} if net.few else {ART, FEW, QUICK}
@@ -152,7 +149,7 @@ def _counts(model: Classifier, x: Tensor, found: Perturbation) -> FoolingCounts:
 
 
 def _transfer(folder: Path) -> dict[str, dict[str, Any]]:
-    """Each perturbation on the images of each other network of the same kind, resized where needed."""
+    """Fooling counts of each perturbation on every network of the same kind, resized where needed."""
     table: dict[str, dict[str, Any]] = {}
     there = [name for name in NETS if (folder / f"{name}.safetensors").exists()]
     for target in there:
@@ -171,22 +168,17 @@ def _kind(name: str) -> str:
 
 
 def _keep(folder: Path, rates: dict[str, Any], transfer: dict[str, Any] | None = None) -> None:
-    """Add to what is there by now, which another process may have written, and write the page."""
-    path = folder / "results.json"
-    results = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"rates": {}, "transfer": {}}
+    """Add to what is stored by now, also by other processes, and write the page."""
+    report = Report(folder, "results", partial(page, folder=folder), page_name="README")
+    results = {"rates": {}, "transfer": {}} | report.stored()
     every, order = results["rates"] | rates, list(NETS)
     keys = sorted(every, key=lambda key: order.index(every[key]["net"]))
-    results = {
+    numbers = {
         "rates": {key: every[key] for key in keys},
         "transfer": results["transfer"] if transfer is None else transfer,
         "transfer_version": results.get("transfer_version", 1) if transfer is None else VERSION,
     }
-    path.write_text(json.dumps(results, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-    write_page(results, folder)
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+    report.save(numbers)
 
 
 if __name__ == "__main__":

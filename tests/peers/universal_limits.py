@@ -4,18 +4,11 @@ Networks and images are not those of `reports/universal/README.md`, except for M
 unless `--only` or `--again` repeats them.
 """
 
-import argparse
-import json
-import os
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from pathlib import Path
 from typing import Any, NamedTuple
 from unittest.mock import patch
-
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read when torch is imported
 
 import torch
 from torch import Tensor
@@ -26,6 +19,7 @@ from attacks.losses import margin
 from attacks.universal import universal
 from attacks.universal.universal import FitState
 from tests.peers.photographs import shared_classifier
+from tests.peers.report import Report, add_shared, parser_for, say
 from tests.peers.universal import REPORT, divided_photographs
 from tests.peers.universal_limits_page import page
 from tests.peers.universal_methods import Shuffled
@@ -34,7 +28,7 @@ from tests.peers.victims import Target, cifar10_training, mnist
 MARGIN = {"_likelihood": margin}
 """Replacement of the clipped likelihood by the margin."""
 SHORT = {"CERTAIN": 2.5}
-"""Clips the likelihood at fewer nats."""
+"""Clipping of the likelihood at fewer nats."""
 FROM_THE_START = universal._NOTHING._replace(weakness=1.0)
 
 
@@ -107,24 +101,24 @@ FITS = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m tests.peers.universal_limits", description=__doc__)
+    parser = parser_for("universal_limits", __doc__)
     parser.add_argument("--only", nargs="+", metavar="NAME", choices=FITS, help="fits to repeat")
-    parser.add_argument("--again", action="store_true", help="repeat measurements that are already stored")
-    parser.add_argument("--page", action="store_true", help="only rewrite the page, without measuring")
-    parser.add_argument("--out", type=Path, metavar="FOLDER", default=REPORT)
+    add_shared(parser, "--again", "--page", "--out", out=REPORT)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    path = options.out / "limits.json"
-    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    report = Report(options.out, "limits", _page)
+    found = report.stored()
     for name in () if options.page else options.only or FITS:
         if name in found and not (options.again or options.only):
             continue
         found[name] = list(_measured(FITS[name]))
-        print(f"{name}: {found[name]}", file=sys.stderr, flush=True)
-        path.write_text(json.dumps(found, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-    (options.out / "limits.md").write_text(
-        page({name: found[name] for name in FITS if name in found}), encoding="utf-8"
-    )
+        say(f"{name}: {found[name]}")
+        report.save(found)
+    report.write_page(found)
+
+
+def _page(found: Mapping[str, Any]) -> str:
+    return page({name: found[name] for name in FITS if name in found})
 
 
 def _measured(fit: Fit) -> Iterator[dict[str, Any]]:
@@ -143,7 +137,7 @@ def _measured(fit: Fit) -> Iterator[dict[str, Any]]:
 
 
 def _counts(model: Classifier, x: Tensor, found: Perturbation) -> dict[str, int]:
-    """How many images are fooled, and what happens to the class that most end in."""
+    """How many images are fooled, and what happens to those of the class that most images end in."""
     before, after = _labels(model, x), _labels(model, found.apply(x))
     favourite = int(after.bincount().argmax())
     were = before == favourite

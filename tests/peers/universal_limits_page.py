@@ -12,9 +12,9 @@ Made by `python -m tests.peers.universal_limits`; the numbers are in `limits.jso
 Each fit differs from the default in one thing. The CIFAR-10 images, from its training set, and the network for the
 photographs are not among those of the [table of rates](README.md). Repeated fits differ in their seed and, on
 photographs, in the split. **Fitted to** and **others**: the share of images fooled among those fitted to (the first 500
-of them), and among the rest. **Favourite**: the share of the others that end in the most frequent class. **Of it
-already**: how many of the others were in this class when clean, and how many of these are fooled. **Seconds** are
-processor time on a machine with other work, averaged over the fits.
+of them), and among the rest. **Favourite**: the share of the others that end in the most frequent class. **Already in
+it**: how many of the others that were in this class when clean are fooled. **Seconds** are processor time on a machine
+with other work, averaged over the fits.
 
 """
 _TOLD = """
@@ -34,7 +34,7 @@ _TOLD = """
 
 def page(found: Mapping[str, Sequence[Record]]) -> str:
     """The page, from the rows by the names of their fits."""
-    lines = ["| Fit | Model | Images | Steps | Fitted to | Others | Favourite | Of it already | Seconds |"]
+    lines = ["| Fit | Model | Images | Steps | Fitted to | Others | Favourite | Already in it | Seconds |"]
     lines += ["|---|---|--:|--:|--:|--:|--:|--:|--:|"]
     lines += [_line(name, rows) for name, rows in found.items()]
     return _HEAD + "\n".join(lines) + "\n" + _TOLD

@@ -1,4 +1,4 @@
-"""Ways to find a universal perturbation, behind one call: `(task) -> Perturbation`."""
+"""Methods that find a universal perturbation, all with the same call: `(task) -> Perturbation`."""
 
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
@@ -15,43 +15,43 @@ from attacks.queries.gradients import quick_form, slope
 from attacks.universal.fooling import untargeted
 
 OURS = "UniversalPerturbation"
-"""The method whose perturbations are kept."""
+"""The method whose perturbations are saved."""
 FEW = "UniversalPerturbation, ART's images"
 """The same, fitted to as few images as ART is given."""
 QUICK = "UniversalPerturbation, ART's images, a quarter of the steps"
-"""The same again in less time."""
+"""The same with a quarter of the steps."""
 WITHOUT = "UniversalPerturbation, random pictures"
-"""The same, fitted to no photograph."""
+"""The same method, fitted to random pictures."""
 OF_THE_ATTACK = (OURS, FEW, QUICK, WITHOUT)
 """The methods that are :class:`attacks.UniversalPerturbation`."""
 VERSION = 3
-"""Of what that does: 3 since views get a part of the perturbation once most are fooled."""
+"""Version of these methods: 3 since views get part of the perturbation once most are fooled."""
 NOISE, PLAIN, ORIGINAL, ART = "noise", "UAP-SGD", "UniversalDeepFool", "ART UniversalPerturbation"
 
 
 class Task(NamedTuple):
-    """What a method is given."""
+    """The input of a method."""
 
     model: Classifier
-    """To be fooled."""
+    """Model to fool."""
     x: Tensor
     """Images to fit to (N, C, H, W)."""
     eps: float
     """Budget in Linf."""
     steps: int
-    """Gradient steps at most."""
+    """Maximum number of gradient steps."""
     batch: int
-    """Images in a step."""
+    """Number of images in a step."""
 
 
 class Shuffled:
-    """Images in batches, in another order in each pass."""
+    """Images in batches, in a different order in each pass."""
 
     def __init__(self, x: Tensor, size: int) -> None:
         self.x, self.size, self.epoch = x, size, 0
 
     def set_epoch(self, epoch: int) -> None:
-        """Say which pass comes next."""
+        """Set the number of the next pass."""
         self.epoch = epoch
 
     def __iter__(self) -> Iterator[Tensor]:
@@ -82,9 +82,9 @@ def without_photographs(task: Task) -> Perturbation:
 
 
 def plain(task: Task) -> Perturbation:
-    """Signs of the mean gradient of the first class's log-probability, all steps of one length, without views.
+    """Signs of the mean gradient of the top class's log-probability, in steps of equal length, without views.
 
-    Shafahi et al., Universal adversarial training <https://arxiv.org/abs/1811.11304>, 2020, whose loss is clipped at
+    Shafahi et al., Universal adversarial training <https://arxiv.org/abs/1811.11304>, 2020, with the loss clipped at
     9 nats.
     """
     quick = fast(task.model, task.x[:4])
@@ -127,7 +127,7 @@ def art(task: Task) -> Perturbation:
 
 
 def random_pictures(like: Tensor) -> Tensor:
-    """As many pictures of smooth random colours, each a mixture of noise from coarse to fine, as there are images.
+    """Pictures of smooth random colours, each a mixture of coarse to fine noise, with the shape of ``like``.
 
     Example:
         >>> random_pictures(torch.zeros(2, 3, 64, 64)).shape

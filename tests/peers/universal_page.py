@@ -16,12 +16,11 @@ Made by `python -m tests.peers.universal`, and `--transfer` for the second table
 
 One perturbation for all images, fitted to some images and measured on others. **Fooled** is the fooling rate: how often
 the predicted class differs from that of the clean image, with a 95 % interval. The table also shows the class that most
-perturbed images end in. No perturbation was fitted to an image it is measured on, but all of these images were
-available when choices were made: for the photographs, the choice of the loss; for all of them, which images are
-mirrored, and that the budget is filled out at the end. How views are weakened was chosen on two other networks with the
-same photographs, after a version that weakened all views had lost on some rows of this table. So the rates may be
-slightly flattering. The CIFAR-10 images are from the training set. Perturbations are in whole steps of 1/255, except
-ART's.
+perturbed images end in. No perturbation was fitted to an image it is measured on, but some design choices were made
+with these images in view: the loss (on the photographs), and which images are mirrored and that perturbations are
+scaled to fill the budget (on all images). How views are weakened was chosen on two other networks with the same
+photographs, after a version that weakened all views had lost on some rows of this table. So the rates may be slightly
+flattering. The CIFAR-10 images are from the training set. Perturbations are in whole steps of 1/255, except ART's.
 
 **UniversalPerturbation** is the attack with its defaults, except for the number of steps, which is given in the rows.
 **Random pictures**: fitted to smooth random colours, so it has seen no photograph. **ART's images**: fitted to as few
@@ -43,8 +42,8 @@ and the share of the perturbation that views get.
 """
 
 
-def write_page(results: Record, folder: Path) -> None:
-    """Write the page and the picture of the curve."""
+def page(results: Record, folder: Path) -> str:
+    """The page; the curve is drawn into the folder that it will be in."""
     every = list(results["rates"].values())
     rates = [row for row in every if not row.get("split")]
     lines = ["| Model | Linf eps | Method | Images | Fooled | Interval, % | Most frequent class | Seconds |"]
@@ -59,8 +58,7 @@ def write_page(results: Record, folder: Path) -> None:
     kept = [net for net in nets if (folder / f"{net}.png").exists()]
     pictures = [f"![Scaled perturbation]({net}.png) *{net}*" for net in kept]
     older = _OLDER if any(map(_is_older, rates)) else ""
-    text = _HEAD + older + "\n".join([*lines, "", "## What they look like", "", *pictures]) + "\n"
-    (folder / "README.md").write_text(text, encoding="utf-8")
+    return _HEAD + older + "\n".join([*lines, "", "## What they look like", "", *pictures]) + "\n"
 
 
 def _splits(rows: Sequence[Record], nets: Sequence[str]) -> list[str]:
@@ -73,7 +71,7 @@ def _splits(rows: Sequence[Record], nets: Sequence[str]) -> list[str]:
     if not several:
         return []
     one = next(row for row in rows if row.get("split"))
-    told = f"The photographs split differently: {one['fitted']} to fit to and {one['images']} to measure on."
+    told = f"Several splits of the photographs into {one['fitted']} to fit to and {one['images']} to measure on."
     count = 1 + max(max(splits) for splits in several.values())
     lines = ["", "## Other splits", "", told, ""]
     lines += [f"| Model | Linf eps | Method | {' | '.join(f'Split {k}' for k in range(count))} | Mean |"]
@@ -124,7 +122,7 @@ def _shown(eps: float) -> str:
 
 
 def _curve(rates: Sequence[Record], path: Path) -> bool:
-    """Fooling rate against eps, for the networks with more than two budgets."""
+    """Draw the fooling rate against eps, for the networks with more than two budgets; False: there are none."""
     import matplotlib
 
     matplotlib.use("Agg")

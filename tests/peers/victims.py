@@ -1,7 +1,7 @@
 """The models that are attacked, with images that each of them classifies correctly.
 
-Only those, because an attack that skips misclassified images would look fast without merit.
-Three small networks are in the folder `shared` next to the repository; where there is none, what pip installs is left.
+Misclassified images are left out, because an attack that skips them would look faster than it is. The small networks
+are in the folder `shared` next to the repository; without it, only those that pip installs are left.
 """
 
 import gzip
@@ -31,19 +31,19 @@ class Target(NamedTuple):
     x: Tensor
     """Images (N, C, H, W) in [0, 1]."""
     y: Tensor
-    """Labels (N,)."""
+    """Labels of the images (N,)."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Victim:
-    """A model, its images, and how large perturbations of them are."""
+    """A model, its images, and the budgets for them."""
 
     load: Callable[[], Target]
     """Gives the model and images with their labels."""
     images: int
-    """How many are attacked, in one batch."""
+    """Number of images that are attacked, in one batch."""
     rounds: int
-    """How often each library has its turn."""
+    """Number of turns of each library."""
     eps: Mapping[str, float]
     """Norm -> budget, image units."""
 
@@ -56,12 +56,12 @@ class Victim:
 
 
 def cifar10(name: str, candidates: int) -> Callable[[], Target]:
-    """How to load one of the networks in `shared` with the first of CIFAR-10's test images."""
+    """Function that loads a network of the folder `shared` with the first test images of CIFAR-10."""
     return _cifar10(name, candidates, "test1000")
 
 
 def cifar10_training(name: str, candidates: int) -> Callable[[], Target]:
-    """The same with the first of its training images, of which every network there has seen all."""
+    """The same with the first training images, all of which each of these networks has been trained on."""
     return _cifar10(name, candidates, "train4000")
 
 
@@ -75,7 +75,7 @@ def _cifar10(name: str, candidates: int, part: str) -> Callable[[], Target]:
 
 
 def mnist(name: str, candidates: int) -> Callable[[], Target]:
-    """How to load one of the networks in `shared` with the first of MNIST's test images."""
+    """Function that loads a network of the folder `shared` with the first test images of MNIST."""
 
     def load() -> Target:
         return Target(_shared_model(name), *mnist_images(candidates))
@@ -84,7 +84,7 @@ def mnist(name: str, candidates: int) -> Callable[[], Target]:
 
 
 def mnist_images(count: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """The first of MNIST's test images with their labels."""
+    """The first test images of MNIST, and their labels."""
     x = torch.from_numpy(_idx("t10k-images-idx3-ubyte.gz", 16).reshape(-1, 1, 28, 28)[:count]).float() / 255
     return x, torch.from_numpy(_idx("t10k-labels-idx1-ubyte.gz", 8)[:count]).long()
 
@@ -167,4 +167,4 @@ _ALL = {
 }
 
 VICTIMS = {name: victim for name, victim in _ALL.items() if SHARED.is_dir() or victim.load is _photographs}
-"""Name -> victim, of those that can be had here."""
+"""Name -> victim, of those that are available here."""

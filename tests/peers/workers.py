@@ -1,11 +1,10 @@
-"""Speed-up from more processes: `python -m tests.peers.workers` runs a suite with one process, with several, and with a
-Dask cluster on this machine (`--cluster local:2`), in turn.
+"""Speed-up from more processes: `python -m tests.peers.workers`.
 
+A suite is run with one process, with several, and with a Dask cluster on this machine (`--cluster local:2`), in turn.
 Every run is a separate command, as a user would type it: starting Python, planning and starting the workers count. The
 rows of all runs are compared; they must be the same to the last bit.
 """
 
-import argparse
 import json
 import os
 import subprocess
@@ -13,13 +12,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import NamedTuple
 
-from tests.peers.commands import busy_seconds, processor
-
-REPORT = Path(__file__).parents[2] / "reports" / "peers"
+from tests.peers.machine import busy_seconds, processor
+from tests.peers.report import Report, add_shared, parser_for, say
 
 _PAGE = """# Speed-up from more processes
 
@@ -56,7 +55,7 @@ class Take(NamedTuple):
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m tests.peers.workers", description=__doc__)
+    parser = parser_for("workers", __doc__)
     parser.add_argument("--suite", default="ci", help="a suite of the package; default: ci")
     parser.add_argument("--images", type=int, default=200, metavar="N", help="images of each data set; default: 200")
     parser.add_argument("--workers", type=int, nargs="+", default=[2], metavar="N", help="besides 1 worker; default: 2")
@@ -64,7 +63,7 @@ def main() -> None:
         "--cluster", type=int, nargs="*", default=[2], metavar="N", help="workers of the cluster; default: 2"
     )
     parser.add_argument("--repeats", type=int, default=1, metavar="N", help="runs in each way; default: 1")
-    parser.add_argument("--out", type=Path, metavar="FOLDER", default=REPORT)
+    add_shared(parser, "--out")
     options = parser.parse_args()
     ways = [f"--workers {count}" for count in (1, *options.workers)]
     ways += [f"--cluster local:{count}" for count in options.cluster]
@@ -73,7 +72,7 @@ def main() -> None:
         for lap in range(options.repeats):
             for number, given in enumerate(ways):
                 takes.append(_run(options.suite, options.images, given, Path(scratch) / f"{lap}-{number}"))
-                print(takes[-1], file=sys.stderr, flush=True)
+                say(takes[-1])
         rows = _same_rows(Path(scratch).iterdir())
     found = {
         "suite": options.suite,
@@ -87,10 +86,8 @@ def main() -> None:
     changed = {name: value for name, value in vars(options).items() if value != parser.get_default(name)}
     changed |= {name: " ".join(map(str, changed[name])) for name in ("workers", "cluster") if name in changed}
     flags = "".join(f" --{name} {value}" for name, value in changed.items() if name != "out")
-    options.out.mkdir(parents=True, exist_ok=True)
-    (options.out / "workers.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-    page = _PAGE.format(**found, flags=flags, lines="\n".join(_lines(takes, ways)))
-    (options.out / "workers.md").write_text(page, encoding="utf-8")
+    page = partial(_PAGE.format, flags=flags, lines="\n".join(_lines(takes, ways)))
+    Report(options.out, "workers", lambda found: page(**found)).save(found)
 
 
 def _run(suite: str, images: int, given: str, out: Path) -> Take:
