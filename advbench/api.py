@@ -34,7 +34,7 @@ class Run(StoredRun):
 
     @cached_property
     def analysis(self) -> RunAnalysis:
-        """Numbers and trust flags."""
+        """Numbers and all trust flags, as in the reports."""
         return RunAnalysis.of(self)
 
     def _repr_html_(self) -> str:

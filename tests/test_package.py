@@ -15,7 +15,8 @@ import pytest
 import advbench
 
 ROOT = Path(__file__).parents[1]
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+PROJECT = PYPROJECT["project"]
 LINTERS = {"mypy", "pandas-stubs", "ruff"}
 """What no test runs with."""
 MOST_MIB = 20
@@ -80,6 +81,11 @@ def test_every_make_target_of_the_workflow_exists():
 
 
 @pytest.mark.slow
+def test_type_checkers_see_an_editable_install():
+    """Without this, setuptools finds packages by an import hook that mypy knows nothing of: attacks is not found."""
+    assert PYPROJECT["tool"]["setuptools"]["package-dir"] == {"": "."}
+
+
 def test_the_wheel_holds_the_whole_package(tmp_path):
     tree = tmp_path / "tree"
     for name in ("advbench", "attacks"):

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout, suppress
 from contextvars import ContextVar
 from functools import cache
+from itertools import pairwise, takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -27,10 +28,27 @@ _STDOUT = 1
 class Command(click.Command):
     """A command that keeps standard output for its results; see :func:`results_alone`."""
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse the arguments; an option whose value is missing does not take the next option for it."""
+        options = {name: param for param in self.get_params(ctx) for name in (*param.opts, *param.secondary_opts)}
+        for option, value in pairwise(takewhile(lambda arg: arg != "--", args)):
+            if value in options and _needs_value(options.get(option)):
+                say = f"write {option}={value} if that is its value"
+                raise click.BadOptionUsage(
+                    option, f"Option {option!r} requires an argument, got option {value!r}: {say}."
+                )
+        return super().parse_args(ctx, args)
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command."""
         with results_alone():
             return super().invoke(ctx)
+
+
+def _needs_value(param: click.Parameter | None) -> bool:
+    """Whether it is an option that cannot stand alone; one with a text as its `flag_value` can."""
+    alone = isinstance(param, click.Option) and (param.is_flag or param.count or isinstance(param.flag_value, str))
+    return isinstance(param, click.Option) and not alone
 
 
 class Group(click.Group):

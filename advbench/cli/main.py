@@ -3,6 +3,7 @@
 import atexit
 import errno
 import gc
+import logging
 import os
 import sys
 from collections.abc import Iterator
@@ -50,6 +51,9 @@ COMMANDS = {
 # heeds the second, others the first.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+
+# Matplotlib says twice that it cannot keep its fonts in a home that is read-only: nothing that concerns a result.
+logging.getLogger("matplotlib").setLevel(logging.ERROR)
 
 # The process ends with the command: what it still holds, torch above all, need not be looked through for garbage.
 atexit.register(gc.freeze)

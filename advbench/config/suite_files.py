@@ -195,7 +195,24 @@ def _read(path: Path) -> Suite:
         raise UserError(f"{path} is not UTF-8 text") from None
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise UserError(f"{path} is not TOML: {error}") from None
-    return _checked({"name": path.stem} | table, str(path), folder=path.parent)
+    suite = _checked({"name": path.stem} | table, str(path), folder=path.parent)
+    _refuse_idle_budgets(suite)
+    return suite
+
+
+def _refuse_idle_budgets(suite: Suite) -> None:
+    """Refuse budgets in a norm that a file does not ask for: they would be left out without a word."""
+    every = {*suite.norms, *(norm for spec in suite.attacks for norm in spec.norms or ())}
+    places = [("eps", suite.eps if "eps" in suite.model_fields_set else {}, every)]
+    places += [(f"eps of the data set {data.label}", data.eps, every) for data in suite.datasets]
+    places += [
+        (f"eps of attacks[{place}]", spec.eps or {}, {*(spec.norms or suite.norms)})
+        for place, spec in enumerate(suite.attacks)
+    ]
+    for place, eps, norms in places:
+        if idle := next((norm for norm in eps if norm not in norms), None):
+            message = f"suite {suite.name}: {place} has budgets in {idle}, and no attack is run in {idle}"
+            raise UserError(message, hint=f"add it to norms, or take {idle} out of eps")
 
 
 def _checked(table: Mapping[str, Any], where: str, names: Collection[str] = (), folder: Path = Path()) -> Suite:

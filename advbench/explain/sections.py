@@ -225,9 +225,10 @@ def path(scene: Scene) -> Section:
     figure = draw_path(scene.title("Path"), arrays(places), arrays(line[:, classes]), names, surface)
     text = (
         "Left: confidences on the straight line through both pictures; 0 is the clean one, 1 the adversarial one. "
-        "Right: the top class in the plane spanned by the adversarial direction and a random one of the same length. "
-        "A random change of the same size does little; the adversarial one crosses a boundary at once."
+        "Right: the top class in the plane spanned by the adversarial direction and a random one of the same length."
     )
+    if len(set(scene.first)) > 1:
+        text += " A random change of this size usually does little; the adversarial one crosses a boundary."
     return Section("path", "From one to the other", text, {"path": figure})
 
 

@@ -44,7 +44,8 @@ class StoredRun:
     """A row for each image of each finished attack or proof unit, in the order of the plan; the columns are those of
     `advbench.records.record.COLUMNS`. Missing numbers are NaN or NA, never zero."""
     flags: list[dict[str, Any]]
-    """Trust flags: id, severity, model, dataset, attack, message, advice, value."""
+    """Trust flags that were raised when models and attacks were checked: id, severity, model, dataset, attack, message,
+    advice, value. Those that follow from the rows are not stored: `analysis.flags` of :class:`advbench.Run` has all."""
     missing: dict[str, str]
     """Id of each unit without an intact result -> why."""
     spared: tuple[Unit, ...] = ()
@@ -52,7 +53,7 @@ class StoredRun:
 
     def __repr__(self) -> str:
         name, units = self.manifest.get("suite", {}).get("name", "run"), len(self.plan)
-        done = f"{units - len(self.missing)} of {units} units, {len(self.frame)} rows, {len(self.flags)} trust flags"
+        done = f"{units - len(self.missing)} of {units} units, {len(self.frame)} rows"
         return f"Run({name!r}: {done}, in {self.folder})"
 
     @cached_property

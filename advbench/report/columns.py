@@ -198,6 +198,11 @@ def describe_outcomes(outcomes: Outcomes) -> str:
     return f"{place}: {display_name(attack, limit=200)}"
 
 
+def _interval(cell: Cell) -> str:
+    # of a part that ended when the run was decided, an interval that looks at the data once would not hold
+    return "" if cell.part_of and cell.attack != WORST_CASE else cell.robust.interval
+
+
 def _passes(cell: Cell) -> str:
     return "" if cell.forwards is None or cell.backwards is None else f"{cell.forwards + cell.backwards:.0f}"
 
@@ -213,9 +218,8 @@ COLUMNS: tuple[Column[Cell], ...] = (
         bar=True,
     ),
     Column("flags", lambda cell: cell.flags, "trust flags that cast doubt on the number", kind="name"),
-    Column("k/n", lambda cell: cell.robust.counts, kind="range"),
-    # of a part that ended when the run was decided, an interval that looks at the data once would not hold
-    Column("95 %", lambda c: "" if c.part_of and c.attack != WORST_CASE else c.robust.interval, kind="range"),
+    Column("k/n", lambda cell: cell.robust.counts, kind="range", dropped=7),
+    Column("95 %", _interval, kind="range", dropped=6),
     Column(
         "proved",
         lambda cell: cell.proved.percent if cell.proved else "",
@@ -286,7 +290,7 @@ def _change_name(change: Change) -> str:
 CHANGE_COLUMNS: tuple[Column[Change], ...] = (
     Column("eps", _change_bound),
     Column("attack", _change_name, kind="name"),  # a star marks UNLIKE
-    Column("images", lambda change: str(change.pairs)),
+    Column("images", lambda change: str(change.pairs), dropped=4),
     Column("before", lambda change: change.before.share.percent),
     Column("after", lambda change: change.after.share.percent),
     # percentage points by which the second run is higher

@@ -238,7 +238,8 @@ class Grid(Generic[_T]):
     """A table whose cells are plain text.
 
     Columns without any text are left out. On a terminal that is too narrow, further ones go one after the other, in
-    the order of `Column.dropped`.
+    the order of `Column.dropped`. If what remains is still too wide, cells are continued on the next line: a number
+    that is cut off would look like another number.
 
     Args:
         columns: Columns of the table.
@@ -260,16 +261,18 @@ class Grid(Generic[_T]):
                 break
             shown.remove(spare)
             table = self._table(shown)
-        yield table
+        fits = table.__rich_measure__(console, endless).minimum <= options.max_width
+        yield table if fits else self._table(shown, folded=True)
 
-    def _table(self, shown: Sequence[int]) -> Table:
+    def _table(self, shown: Sequence[int], *, folded: bool = False) -> Table:
         table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 1, 0, 0))
         for i in shown:
             column = self._columns[i]
             left, heading = column.kind == "name", f"{column.heading} %" if column.kind == "share" else column.heading
             justify: Literal["left", "right"] = "left" if left else "right"
             least = 12 if left else max(map(cell_len, (heading, *(row[i] for row in self._rows))))
-            table.add_column(heading, justify=justify, no_wrap=not left, overflow="fold", min_width=least)
+            wide = None if folded else least
+            table.add_column(heading, justify=justify, no_wrap=not (left or folded), overflow="fold", min_width=wide)
         for row, bold in zip(self._rows, self._strong, strict=True):
             table.add_row(*(Text(row[i]) for i in shown), style="bold" if bold else "")
         return table

@@ -199,6 +199,9 @@ def test_an_interrupt_ends_with_130_and_what_was_finished_is_saved(folder):
         (("--norm", "l7"), "Invalid value for '--norm': 'l7' is not one of 'linf', 'l2', 'l1', 'l0'"),
         (("--modell", "tiny"), "No such option: --modell"),
         (("--out",), "Option '--out' requires an argument"),
+        (("--out", "--json"), "Option '--out' requires an argument, got option '--json': write --out=--json if that"),
+        (("--batch", "--quiet"), "Option '--batch' requires an argument, got option '--quiet'"),
+        (("-p", "--help"), "Option '-p' requires an argument, got option '--help'"),
     ],
 )
 def test_a_mistake_is_told_before_any_work(folder, arguments, message):
@@ -215,6 +218,18 @@ def test_wrong_usage_ends_with_2(arguments):
     result = run(*arguments)
     assert (result.exit_code, result.stdout) == (2, "")
     assert "Usage: " in result.stderr
+
+
+def test_a_value_may_be_called_like_an_option(folder):
+    result = attack("--out=--json", "tiger.png")
+    assert result.exit_code == 0, result.stderr
+    assert "--json" in {path.name for path in folder.iterdir()}
+
+
+def test_an_option_whose_value_may_be_left_out_takes_no_next_option():
+    result = run("train", "lenet", "--adversarial", "--quiet", "--data-root", "nowhere")
+    assert result.exit_code == 2
+    assert "requires an argument" not in result.stderr
 
 
 @pytest.mark.parametrize("content", ["missing", "folder", "text", "pickle of a stranger", "other network", "no suffix"])

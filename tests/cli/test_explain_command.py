@@ -210,6 +210,22 @@ class Rounded(nn.Module):
         return torch.stack([x.mean((1, 2, 3)), -x.mean((1, 2, 3))], 1).detach()
 
 
+class Bright(Rounded):
+    """Whether a grey picture is bright."""
+
+    def forward(self, x):
+        return super().forward(x - 0.5)
+
+
+@pytest.mark.parametrize("fooled", [True, False])
+def test_no_boundary_is_said_to_be_crossed_where_the_class_stays(tmp_path, fooled):
+    model = Classifier(Bright(), num_classes=2, mean=[0.0], input_size=16, name="bright")
+    x = torch.full((1, 1, 16, 16), 0.4)
+    done = explain(model, Subject("grey", x, x + (0.2 if fooled else 0.05)), tmp_path)
+    (path,) = (section for section in done.sections if section.name == "path")
+    assert ("crosses a boundary" in path.text) == fooled
+
+
 def test_of_a_black_box_what_is_impossible_says_why(tmp_path):
     model = Classifier(Rounded(), num_classes=2, mean=[0.0], input_size=16, name="black box")
     x = torch.rand(1, 1, 16, 16)

@@ -1,6 +1,7 @@
 """Garbage is left alone while a command imports torch and when it ends, and collected as ever in between."""
 
 import gc
+import os
 import subprocess
 import sys
 
@@ -54,3 +55,14 @@ def test_the_end_of_a_command_looks_through_nothing():
     during, at_exit = map(int, subprocess.check_output([sys.executable, "-c", code], text=True).split())
     assert during == 0
     assert at_exit > 1000
+
+
+def test_a_home_that_cannot_be_written_to_is_no_matter():
+    """Matplotlib would keep its fonts there, and says so, also with --quiet."""
+    code = "import advbench.cli.main; import matplotlib; print(matplotlib.get_cachedir())"
+    places = {name: value for name, value in os.environ.items() if not name.startswith(("MPL", "XDG_"))}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=places | {"HOME": os.devnull}, capture_output=True, text=True, check=True
+    )
+    assert "matplotlib-" in done.stdout, "the home is used after all"
+    assert done.stderr == ""

@@ -101,7 +101,7 @@ def test_full_trust_is_forecast_and_done():
 
 def test_adaptive_needs_a_norm_that_it_works_in():
     suite = Path("small.toml").read_text()
-    Path("other.toml").write_text(suite.replace("\neps =", '\nnorms = "l0"\neps ='))
+    Path("other.toml").write_text(suite.replace("\neps = { linf = [0.01, 0.1]", '\nnorms = "l0"\neps = { l0 = 9'))
     result = advb("run", "other.toml", *PLUGIN, "--adaptive", "--dry-run", code=2)
     assert "--adaptive supports linf, l2, l1, and the suite uses l0" in result.stderr
 
@@ -144,7 +144,7 @@ def test_mistakes_end_in_one_message(arguments, message, monkeypatch):
 def test_gates_that_cannot_be_held_against_it_are_refused_before_any_work(monkeypatch, gates, options, message):
     suite = Path("small.toml").read_text()
     advb("run", "small.toml", *PLUGIN, "--limit", "5", "--out", "few")
-    Path("small.toml").write_text(re.sub(r', \{ name = "fmn".*\}\]', "]", suite))
+    Path("small.toml").write_text(re.sub(r', \{ name = "fmn".*\}\]', "]", suite).replace(", l2 = 0.5", ""))
     advb("run", "small.toml", *PLUGIN, "--out", "weak")
     for name in ("few", "weak"):
         advb("baseline", "write", name, "--baseline", f"{name}.json")

@@ -38,7 +38,7 @@ def test_short_forms_and_long_ones():
         GOOD
         | {
             "models": ["vgg16", {"name": "vgg16", "weights": "mine.pt", "label": "mine"}],
-            "attacks": ["fmn", {"name": "pgd", "params": {"steps": 5}, "norms": ["l2"], "goals": "targeted:3"}],
+            "attacks": ["fmn", {"name": "pgd", "params": {"steps": 5}, "norms": ["linf"], "goals": "targeted:3"}],
             "norms": "l2",
             "eps": {"linf": ["8/255", "2/255"], "l2": 0.5},
         }
@@ -57,7 +57,7 @@ def test_budgets_are_numbers_of_any_kind():
         "l1": np.int64(9),
     }
     floor = {"min_robust_accuracy": 0.5, "norm": "linf", "eps": Fraction(8, 255)}
-    suite = load_suite(GOOD | {"eps": eps, "gates": {"floors": [floor]}})
+    suite = load_suite(GOOD | {"norms": ["linf", "l2", "l1"], "eps": eps, "gates": {"floors": [floor]}})
     assert suite.eps == {"linf": (8 / 255, 0.25, 0.5), "l2": (0.5, 1.0), "l1": (9.0,)}
     assert suite.gates.floors[0].eps == 8 / 255
     assert suite.model_dump(mode="json")["eps"]["linf"][0] == 8 / 255
@@ -109,6 +109,31 @@ def test_parameters_of_an_attack_are_numbers_of_any_kind():
 def test_mistakes_are_named(change, message):
     with pytest.raises(UserError, match=message):
         load_suite(GOOD | change)
+
+
+@pytest.mark.parametrize(
+    ("lines", "place"),
+    [
+        ('datasets = "imagenet-samples"\nattacks = "pgd"\neps = { linf = 0.1, l2 = 1 }', "eps"),
+        (
+            'datasets = { name = "imagenet-samples", eps = { l2 = 1 } }\nattacks = "pgd"',
+            "eps of the data set imagenet-samples",
+        ),
+        (
+            'datasets = "imagenet-samples"\nattacks = ["fgsm", { name = "pgd", eps = { linf = 0.1, l2 = 1 } }]',
+            r"eps of attacks\[1\]",
+        ),
+    ],
+)
+def test_budgets_in_a_norm_that_is_not_asked_for_are_refused(tmp_path, lines, place):
+    """They would be left out without a word."""
+    file = tmp_path / "x.toml"
+    file.write_text(f'models = "efficientnet_lite0"\n{lines}\n')
+    say = "has budgets in l2, and no attack is run in l2\nadd it to norms, or take l2 out of eps"
+    with pytest.raises(UserError, match=f"suite x: {place} {say}"):
+        load_suite(file)
+    file.write_text(f'norms = ["linf", "l2"]\n{file.read_text()}')
+    assert load_suite(file).norms == ("linf", "l2")
 
 
 def test_full_has_every_model_of_one_class_that_is_carried_with_pictures_and_every_attack():

@@ -158,6 +158,11 @@ def test_commands_of_a_workflow_are_understood(example):
     assert commands
     for command in commands:
         check_options(command)
+    baseline = {part for command in commands for part in re.findall(r"--baseline \S+", command)}
+    reports = [command for command in commands if command.startswith("advbench report")]
+    assert [command for command in reports if not baseline <= {*re.findall(r"--baseline \S+", command)}] == [], (
+        "without the baseline of its run, a report says NO BASELINE where the job passed"
+    )
 
 
 def test_there_is_something_to_run():

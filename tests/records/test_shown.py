@@ -55,7 +55,7 @@ def test_each_is_one_line(results):
 
 def test_it_says_what_matters(results):
     lines = {name: repr(result) for name, result in results.items()}
-    assert lines["run"].startswith("Run('x': 4 of 4 units, 24 rows, ")
+    assert lines["run"].startswith("Run('x': 4 of 4 units, 24 rows, in ")
     assert lines["suite"] == "Suite('x': 1 models, 1 data sets, 1 attacks, goals untargeted, norms linf)"
     assert lines["data set"].startswith("Dataset(name='d', images=<tuple of 12>, labels=<tuple of 12>, read=")
     assert lines["painted"] == "Painted(images=<Tensor (12, 3, 32, 32)>, excitement=<Tensor (12,)>)"
@@ -65,7 +65,7 @@ def test_it_says_what_matters(results):
 
 def test_an_unfinished_run_is_shown_too(results):
     unfinished = dataclasses.replace(results["run"], manifest={}, missing={"a": "not done yet"})
-    assert repr(unfinished).startswith("Run('run': 3 of 4 units, 24 rows, ")
+    assert repr(unfinished).startswith("Run('run': 3 of 4 units, 24 rows, in ")
 
 
 def test_long_values_are_told_by_their_kind():
