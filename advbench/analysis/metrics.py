@@ -86,6 +86,12 @@ class Cell:
     part_of: int = 0
     """Total number of images, if the numbers come from a random part of them; 0: they come from all images."""
 
+    @property
+    def interval(self) -> str:
+        """The 95 % interval of robust accuracy in percent; empty if there is none that holds."""
+        # Of a part that ended when the run was decided, an interval that looks at the data once would not hold.
+        return "" if self.part_of and self.attack != WORST_CASE else self.robust.interval
+
 
 def cells_of(evidence: ThreatResults, eps: Budgets = NO_BUDGETS) -> list[Cell]:
     """All numbers of one threat.

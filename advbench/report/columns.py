@@ -198,11 +198,6 @@ def describe_outcomes(outcomes: Outcomes) -> str:
     return f"{place}: {display_name(attack, limit=200)}"
 
 
-def _interval(cell: Cell) -> str:
-    # of a part that ended when the run was decided, an interval that looks at the data once would not hold
-    return "" if cell.part_of and cell.attack != WORST_CASE else cell.robust.interval
-
-
 def _passes(cell: Cell) -> str:
     return "" if cell.forwards is None or cell.backwards is None else f"{cell.forwards + cell.backwards:.0f}"
 
@@ -219,7 +214,7 @@ COLUMNS: tuple[Column[Cell], ...] = (
     ),
     Column("flags", lambda cell: cell.flags, "trust flags that cast doubt on the number", kind="name"),
     Column("k/n", lambda cell: cell.robust.counts, kind="range", dropped=7),
-    Column("95 %", _interval, kind="range", dropped=6),
+    Column("95 %", lambda cell: cell.interval, kind="range", dropped=6),
     Column(
         "proved",
         lambda cell: cell.proved.percent if cell.proved else "",

@@ -165,6 +165,7 @@ def test_a_gate_about_the_whole_run_alone_is_evaluated(gate):
 
 def test_a_drop_of_corruptions_alone_is_refused_before_there_is_a_baseline():
     suite = re.sub(r"(?ms)^attacks = .*?\]$", 'corruptions = ["fog"]', Path("small.toml").read_text())
+    suite = suite.replace(", l2 = 0.5", "")
     Path("small.toml").write_text(f"{suite}[gates]\nmax_drop_pp = 1\n")
     result = advb("run", "small.toml", *PLUGIN, code=2)
     assert "the gate max_drop_pp is about attacks, and the run has only corruptions" in result.stderr

@@ -110,31 +110,6 @@ def test_a_narrow_terminal_has_fewer_columns_and_whole_numbers():
     assert "8/255 worst case   24.4-26.8 10-11/41  13.8-41.9 73.2-75.6 7.65/255     57" in lines
 
 
-@pytest.mark.parametrize("table", ["numbers", "comparison"])
-@pytest.mark.parametrize("width", [45, 52, 60, 72, 80])
-def test_no_number_is_cut_off_on_a_narrow_terminal(table, width):
-    """`13.8-4` reads like an interval that ends at 4."""
-    thing = grid(table)
-    assert set(printed(thing, width).split()) <= set(printed(thing, 200).split())
-
-
-@pytest.mark.parametrize("table", ["numbers", "comparison"])
-def test_cells_are_continued_where_no_more_columns_can_be_left_out(table):
-    staying = [column for column in grid(table)._columns if not column.dropped]
-    few = terminal.Grid(staying, [[f"{place}2345678" for place, _ in enumerate(staying)]], [False])
-    found, whole = printed(few, 20), printed(few, 200)
-    assert max(map(len, found.splitlines())) <= 20
-    assert sorted("".join(found.split())) == sorted("".join(whole.split()))
-
-
-def grid(which):
-    if which == "numbers":
-        table = columns.tables(verdict().analysis.cells)[0]
-        return terminal.Grid(columns.COLUMNS, table.rows, [False] * len(table.rows))
-    (table,) = columns.differences(verdict().comparison.changes)
-    return terminal.Grid(columns.CHANGE_COLUMNS, table.rows, [False] * len(table.rows))
-
-
 def test_a_comparison_on_a_terminal():
     assert (
         printed(compared(verdict().comparison))
