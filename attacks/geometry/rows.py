@@ -28,6 +28,16 @@ def column(value: float | Tensor, like: Tensor) -> Tensor:
     return (value if value.ndim else value.expand(len(like))).view(-1, *[1] * (like.ndim - 1))
 
 
+def power_of_two(number: Tensor) -> Tensor:
+    """The largest power of two that is at most each positive number; division by it is exact.
+
+    Example:
+        >>> power_of_two(torch.tensor([1.0, 5.0, 0.3]))
+        tensor([1.0000, 4.0000, 0.2500])
+    """
+    return number / (2 * torch.frexp(number).mantissa)
+
+
 def mean_of(parts: Sequence[Tensor]) -> Tensor:
     """The mean of tensors of one shape, added up one after another.
 

@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from attacks.geometry.rows import column, flat
+from attacks.geometry.rows import column, flat, power_of_two
 
 
 class Adam:
@@ -53,8 +53,8 @@ class Adam:
     def _in_units(self, gradient: Tensor) -> Tensor:
         """The gradient divided by the image's unit, which is raised first if the squares need it."""
         largest = column(flat(gradient).abs().amax(1), gradient)
-        power = largest / (2 * torch.frexp(largest).mantissa)
-        unit = torch.where(largest > math.sqrt(torch.finfo(gradient.dtype).max) / 2, power, 1).maximum(self._unit)
+        large = largest > math.sqrt(torch.finfo(gradient.dtype).max) / 2
+        unit = torch.where(large, power_of_two(largest), 1).maximum(self._unit)
         finer = self._unit / unit
         self._mean, self._square, self._unit = self._mean * finer, self._square * finer.square(), unit
         return gradient / unit

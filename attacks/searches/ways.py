@@ -6,6 +6,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from attacks.geometry.rows import power_of_two
 from attacks.goals import Exclusion, Goal
 from attacks.objectives.ranking import outside, ranked_classes
 from attacks.objectives.rivals import Ways
@@ -84,7 +85,7 @@ def _gram(model: Model, x: Tensor, goal: Goal, classes: Tensor) -> tuple[Tensor,
         rows = torch.arange(start, min(start + size, len(x)), device=x.device)
         at = slopes(model, x[rows], goal.select(rows), partial(_logits_of, classes[rows]), classes.shape[1])
         largest = at.gradient.flatten(1).abs().amax(1)
-        scale = torch.where(largest > 0, largest / (2 * torch.frexp(largest).mantissa), 1)
+        scale = torch.where(largest > 0, power_of_two(largest), 1)
         gradients = at.gradient.flatten(2) / scale.view(-1, 1, 1)
         # One by one: the rounding of batched products may depend on the batch.
         grams += [(gradient @ gradient.T).double() for gradient in gradients]
