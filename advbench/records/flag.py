@@ -104,6 +104,11 @@ class Flag:
     value: float | None = None
     """The measured value, to compare with the check's threshold."""
 
+    @property
+    def forbids_numbers(self) -> bool:
+        """Whether the flag forbids to use any number of the model on the data set."""
+        return self.severity == "E" and self.attack is None
+
     def as_dict(self) -> dict[str, Any]:
         """The flag as stored in `flags.json`."""
         return asdict(self)

@@ -35,7 +35,7 @@ def refuse_doubtful(results: Iterable[GateResult], flags: Iterable[Flag]) -> Ite
         results: Results of the gates.
         flags: Trust flags of the run.
     """
-    worst = [flag for flag in flags if flag.severity == "E" and flag.attack is None]
+    worst = [flag for flag in flags if flag.forbids_numbers]
     for result in results:
         where = (result.threat.model, result.threat.dataset)
         flag = next((flag for flag in worst if (flag.model, flag.dataset) == where), None)

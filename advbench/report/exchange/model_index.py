@@ -99,7 +99,7 @@ def _clean(found: CorruptionResults) -> Iterator[dict[str, Any]]:
 
 def _errors(found: CorruptionResults, verdict: Verdict) -> Iterator[dict[str, Any]]:
     """Errors under corruptions: their mean, that of ImageNet-C, and each corruption, averaged over the severities."""
-    doubts = (flag for flag in verdict.analysis.flags if flag.severity == "E" and flag.attack is None)
+    doubts = (flag for flag in verdict.analysis.flags if flag.forbids_numbers)
     place = (found.model, found.dataset)
     ids = ", ".join(dict.fromkeys(flag.id for flag in doubts if (flag.model, flag.dataset) == place))
     doubt = f" (in doubt: {ids})" if ids else ""
