@@ -38,6 +38,25 @@ def power_of_two(number: Tensor) -> Tensor:
     return number / (2 * torch.frexp(number).mantissa)
 
 
+def in_range(gradient: Tensor) -> Tensor:
+    """Gradients (N, ...) of which only the direction counts, with sums of squares that neither overflow nor underflow.
+
+    Gradients of an image whose largest value is below 1e-12 or above 1e12, as with logits around 1e30, are divided by
+    the power of two below that value; all others stay as they are.
+
+    Example:
+        >>> in_range(torch.tensor([[2.0**100, -(2.0**99)], [0.25, 0.0], [0.0, 0.0]]))
+        tensor([[ 1.0000, -0.5000],
+                [ 0.2500,  0.0000],
+                [ 0.0000,  0.0000]])
+    """
+    largest = flat(gradient).abs().amax(1)
+    far = (largest > 0) & ((largest < 1e-12) | (largest > 1e12))
+    if not bool(far.any()):
+        return gradient
+    return gradient / column(torch.where(far, power_of_two(largest), 1), gradient)
+
+
 def mean_of(parts: Sequence[Tensor]) -> Tensor:
     """The mean of tensors of one shape, added up one after another.
 
