@@ -41,8 +41,8 @@ class PDPGD:
         step, so that it would never be tried. The floor falls, so that the search ends in Adam's metric. From 600 steps
         on there are two searches of half the steps each; in the second, steps are longer and the floor stays constant.
         The last candidates are evaluated too, and a line search is added at the end in L2 and L1. The margin is divided
-        by a power of two for each image, so that its gradient there has a given length: a network whose logits are
-        a hundred times as large is attacked as well.
+        by a power of two for each image, so that its gradient there has a given length, as the multiplier takes long to
+        make up for large or small logits. Two searches have that time, so that they do so only for extreme ones.
 
     Example:
         >>> from attacks import Untargeted
@@ -67,7 +67,7 @@ class PDPGD:
     dual_step: float = 0.1
     """Change of the multiplier's logarithm in the first step; falls to a tenth."""
     multiplier: float = 100.0
-    """Initial weight of the margin, divided as said above, relative to a weight of 1 for the size."""
+    """Initial weight of the margin, relative to a weight of 1 for the size."""
     floor: float = 0.5
     """Floor of the proximal step's metric, as a fraction of its largest value, at most 1; falls to a hundredth."""
     search_steps: int = 10
@@ -110,7 +110,8 @@ class PDPGD:
             done = step / steps
             at = active.slope(active.x + delta, margin)
             if not step:
-                unit = unit_of(self.norm.dual(at.gradient)) / _STEEPNESS[self.norm.name]
+                steepness = self.norm.dual(at.gradient) / _STEEPNESS[self.norm.name]
+                unit = unit_of(steepness, beyond=1 if self.steps < _ENOUGH else _FAR)
             # The gradient of the logarithm of 1 + exp(margin / unit), a smooth hinge.
             gradient = at.gradient * column(logistic(at.loss / unit) / unit, delta)
             fooled = at.fooled
@@ -141,3 +142,6 @@ _SHRINK = {"l1": soft, "l0": firm}
 size in the others has a gradient."""
 _STEEPNESS = {"l2": 2.0, "l1": 0.5, "l0": 0.5}
 """Norm -> the dual norm that the margin's gradient at the image is given, up to a factor of two."""
+_FAR = 128.0
+"""Factor by which a gradient must differ from that length before two searches divide the margin: they have the time to
+find the multiplier for any other."""

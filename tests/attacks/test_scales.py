@@ -87,6 +87,17 @@ def test_what_weighs_the_margin_against_the_size_finds_the_same_at_any_scale(nam
         torch.testing.assert_close(found, usual)
 
 
+@each_scale
+@pytest.mark.parametrize("norm", ["l2", "l1", "l0"])
+def test_two_searches_find_as_near_an_image_where_logits_are_extreme(norm, scale):
+    model, x = linear().float(), images(16, (12,)).float()
+    goal, attack = Untargeted(model(x).argmax(1)), replace(build("pdpgd", norm), steps=600)
+    found, usual = (attack(lambda x, by=by: by * model(x), x, goal) for by in (scale, 1.0))
+    sizes = [NORMS[norm]().measure(x_adv - x) for x_adv in (found, usual)]
+    assert (goal.margin(model(found)) < 0).all()
+    assert sizes[0].mean() <= 1.05 * sizes[1].mean()
+
+
 def test_steps_of_adam_do_not_depend_on_the_unit_of_the_gradients():
     gradients = [noise(4, 12) * fall for fall in (1, 50, 3e4, 1e-3, 0.5)]
     units = torch.tensor([1.0, 2.0**100, 2.0**70, 2.0**-20]).unsqueeze(1)
