@@ -117,14 +117,14 @@ def _print(done: "Explained", what: tuple[str, ...]) -> None:
     from advbench.report.terminal import print_table
 
     out = console()
-    for section in done.sections:
+    for section in done.told:
         # The layers are many, and nobody who asks for everything wants to scroll past them.
         if section.table and (section.name != "layers" or section.name in what):
             rows = [[display_name(cell, limit=36) for cell in row] for row in section.table]
             print_table(out, section.title, rows[0], rows[1:])
             out.print()
         elif not section.table and not section.figures:
-            out.print(f"{section.name}: {section.text}", markup=False)
+            out.print(f"{section.title}: {section.text}", markup=False)
     page = done.files["explain.html"]
     names = ", ".join(done.files)
     out.print(f"files in {display_name(page.parent, limit=200)}: {names}", markup=False)

@@ -129,7 +129,7 @@ def _print_forecast(suite: Suite, workers: "Wanted") -> None:
     for table in expected.tables:
         print_table(out, table.title, HEADINGS, table.rows)
         out.print()
-    for sentence in expected.left_out:
+    for sentence in expected.not_run:
         out.print(sentence, markup=False)
     out.print(expected.total)
 

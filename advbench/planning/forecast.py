@@ -40,7 +40,7 @@ class Forecast(NamedTuple):
     """Tables, one for each model on each of its data sets."""
     total: str
     """Totals of units, passes, time and memory, in words."""
-    left_out: tuple[str, ...] = ()
+    not_run: tuple[str, ...] = ()
     """Sentences on the pairs of a model and a data set that do not fit together."""
 
 

@@ -47,7 +47,7 @@ class Plan(NamedTuple):
     footprints: dict[tuple[str, str], Footprint]
     """Model and data set -> cost of one image."""
     misfits: tuple[Misfit, ...] = ()
-    """The pairs of a model and a data set that do not fit together, and are left out."""
+    """The pairs of a model and a data set that do not fit together, so that nothing is run on them."""
 
     @property
     def run_id(self) -> str:

@@ -1,4 +1,4 @@
-"""Validates the manifest of a run, which anybody may edit, and names what it left out. Does not import torch."""
+"""Validates the manifest of a run, which anybody may edit, and names what was not run. Does not import torch."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
@@ -10,9 +10,9 @@ from advbench.config.suite import Suite
 from advbench.sanitize import count_of, display_name
 
 MISFITS = "misfits"
-"""Key of the manifest for the pairs of a model and a data set that were left out."""
+"""Key of the manifest for the pairs of a model and a data set that do not fit together."""
 _FEW = 3
-"""Pairs that are named where many were left out for the same reason."""
+"""Pairs that are named where many are not run for the same reason."""
 
 
 class Misfit(NamedTuple):
@@ -27,7 +27,7 @@ class Misfit(NamedTuple):
 
 
 def misfits_in(manifest: Mapping[str, Any]) -> tuple[Misfit, ...]:
-    """The pairs that a run left out; none in a run of a version that did not store them.
+    """The pairs that a run did not take; none in a run of a version that did not store them.
 
     Args:
         manifest: Manifest of the run.
@@ -48,20 +48,20 @@ def misfits_in(manifest: Mapping[str, Any]) -> tuple[Misfit, ...]:
 
 
 def describe_misfits(misfits: Iterable[Misfit]) -> list[str]:
-    """The pairs that were left out, one sentence for each reason; the first few of many are named.
+    """The pairs that are not run, one sentence for each reason; the first few of many are named.
 
     Args:
         misfits: Pairs that do not fit together.
 
     Example:
         >>> describe_misfits([Misfit("lenet", "cifar10", "the model is for other data")])
-        ['left out: lenet on cifar10 (the model is for other data)']
+        ['not run: lenet on cifar10 (the model is for other data)']
     """
     reasons: dict[str, list[str]] = {}
     for misfit in misfits:
         pair = f"{display_name(misfit.model)} on {display_name(misfit.dataset)}"
         reasons.setdefault(misfit.why, []).append(pair)
-    return [f"left out: {_named(pairs)} ({display_name(why, limit=300)})" for why, pairs in reasons.items()]
+    return [f"not run: {_named(pairs)} ({display_name(why, limit=300)})" for why, pairs in reasons.items()]
 
 
 def _named(pairs: list[str]) -> str:

@@ -174,7 +174,7 @@ def _misfits(suite: ET.Element, verdict: Verdict) -> Iterator[ET.Element]:
     """Add a skipped test case for each pair of a model and a data set that do not fit together."""
     for misfit in verdict.analysis.misfits:
         where = f"{misfit.model}.{misfit.dataset}"
-        case = ET.SubElement(suite, "testcase", classname=_legal(where), name="left out", time="0.000")
+        case = ET.SubElement(suite, "testcase", classname=_legal(where), name="not run", time="0.000")
         ET.SubElement(case, "skipped", message=_legal(misfit.why))
         yield case
 

@@ -162,7 +162,7 @@ def test_no_baseline_of_half_a_run(folder):
     write_run(Path("half"), ROWS, lost=1)
     write_run(Path("none"), [])
     assert (
-        "the run in half is not finished\nfinish it with advbench resume half"
+        "the run in half is not finished\nfinish it: advbench resume half"
         in run("baseline", "write", "half").stderr
     )
     assert "the run in none has no images" in run("baseline", "write", "none").stderr

@@ -27,8 +27,8 @@ def reported(form, misfits):
 @pytest.mark.parametrize("form", ["text", "markdown", "html", "test-report"])
 def test_reports_name_the_pairs_and_the_reason(form):
     told = " ".join(reported(form, [["net", "large", WHY]]).replace("\\", "").split())
-    assert f"eft out: net on large ({WHY})" in told
-    assert "eft out: " not in reported(form, [])
+    assert f"ot run: net on large ({WHY})" in told
+    assert "ot run: " not in reported(form, [])
 
 
 def test_json_and_notebooks_have_them():
@@ -36,7 +36,7 @@ def test_json_and_notebooks_have_them():
     assert told == [{"model": "net", "dataset": "large", "why": WHY}]
     run = a_run(images([0.01, None]))
     run.manifest["misfits"] = [["net", "<b>", WHY]]
-    assert f"left out: net on &lt;b&gt; ({WHY})" in as_html(RunAnalysis.of(run))
+    assert f"not run: net on &lt;b&gt; ({WHY})" in as_html(RunAnalysis.of(run))
 
 
 def test_junit_has_a_skipped_case_for_each():
@@ -51,7 +51,7 @@ def test_many_pairs_with_one_reason_are_one_sentence():
     pairs = [Misfit(f"net{place}", "large", "the model is for other data") for place in range(9)]
     (told,) = describe_misfits(pairs)
     named = "net0 on large, net1 on large, net2 on large and 6 other pairs"
-    assert told == f"left out: {named} (the model is for other data)"
+    assert told == f"not run: {named} (the model is for other data)"
     assert len(describe_misfits([*pairs, Misfit("a", "b", WHY)])) == 2
 
 
