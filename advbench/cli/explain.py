@@ -10,7 +10,7 @@ from advbench.catalog.user_models import OWN
 from advbench.cli.console import Command, console, print_result, progress
 from advbench.cli.data_options import data_option
 from advbench.cli.imports import first_imports
-from advbench.cli.model_options import announce, described, description
+from advbench.cli.model_options import announce, described, description, plugin_option
 from advbench.config.budgets import NORMS
 from advbench.config.data.name import ChosenImages
 from advbench.config.explain import EXPLANATIONS, Options, explain_config
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 @click.command(cls=Command)
 @click.argument("picture", required=False, type=click.Path(path_type=Path), metavar="[PICTURE]")
 @data_option("An image of a data set instead of the picture")
+@plugin_option()
 @click.option("--image", metavar="IMAGE", help="Name or index of the image in --data. Default: one chosen by the seed.")
 @click.option(
     "--model", default=DEFAULT_MODEL, show_default=True, metavar="NAME", help=f"Name from `advbench models`, or {OWN}."

@@ -5,11 +5,10 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
-from advbench.catalog.plugins import load_plugins
 from advbench.cli.console import Command, console, progress
 from advbench.cli.data_options import data_option
 from advbench.cli.imports import first_imports
-from advbench.cli.model_options import described, with_options
+from advbench.cli.model_options import described, plugin_option, with_options
 from advbench.cli.suite_options import limited, with_adaptive, with_models, with_proofs, with_surrogates
 from advbench.config.data.paths import paths_from_elsewhere
 from advbench.config.fields import AS_IT_WAS
@@ -53,9 +52,7 @@ def _shared(command: "Callable[..., Any]") -> "Callable[..., Any]":
         click.option(
             "--cluster-file", type=click.Path(path_type=Path), metavar="FILE", help="Scheduler file of a dask cluster."
         ),
-        click.option(
-            "--plugin", "plugins", multiple=True, metavar="MODULE", help="Module with your own models or attacks."
-        ),
+        plugin_option(kept=True),
         click.option("--allow-code", is_flag=True, help="Allow running the code of the suite's own models."),
         click.option("--json", "as_json", is_flag=True, help="Print the verdict as JSON."),
         click.option("--junit-xml", type=click.Path(path_type=Path), metavar="FILE", help="Write a JUnit report."),
@@ -104,7 +101,6 @@ def run(
     SUITE is a built-in one (smoke, ci, profile, full, imagenet-sample) or a TOML file. If the folder already holds the
     same run, it is resumed; if that run is finished, only the gates are evaluated.
     """
-    load_plugins(options["plugins"])
     wanted = load_suite(suite, allow_code=options["allow_code"])
     wanted = with_models(wanted, options.pop("models"), options)
     wanted = on_other_data(wanted, data) if data else wanted
@@ -147,7 +143,6 @@ def resume(ctx: click.Context, /, folder: Path, **options: Any) -> None:
     if needed:
         hint = " ".join(f"--plugin {name}" for name in sorted(needed))
         raise UserError(f"{folder} was run with plugins that were not given", hint=hint)
-    load_plugins(options["plugins"])
     if not options["allow_code"]:
         refuse_code(wanted)
     if manifest.get("status") == "complete":

@@ -75,7 +75,7 @@ def attack_pictures(
         session = open_sessions(config, model, named if make_attack is None else [make_attack(model)], found)
         if config.surrogate is not None:
             session = session.on(load_stand_in(config, model, dataset))
-        elif make_attack is None and not config.precise and config.size != ORIGINAL:
+        if make_attack is None and not config.precise and config.size != ORIGINAL:
             session = hastened(session)
         done = [failed(problem.path, str(problem), session.source) for problem in found.problems]
         numbering = Numbering()
