@@ -176,7 +176,7 @@ def shown_to(x: Tensor, sides: tuple[int, int]) -> Tensor:
     """Images (N, C, H, W) as a network with an input of these sides takes them.
 
     Args:
-        x: Images.
+        x: Images as the model that judges takes them.
         sides: Height and width of the network's input.
     """
     if sides == _sides(x):
