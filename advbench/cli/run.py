@@ -101,8 +101,11 @@ def run(
     SUITE is a built-in one (smoke, ci, profile, full, imagenet-sample) or a TOML file. If the folder already holds the
     same run, it is resumed; if that run is finished, only the gates are evaluated.
     """
-    wanted = load_suite(suite, allow_code=options["allow_code"])
-    wanted = with_models(wanted, options.pop("models"), options)
+    models = options.pop("models")
+    wanted = load_suite(suite, allow_code=options["allow_code"] or bool(models))
+    if models and not options["allow_code"]:  # of the suite's models, only those that attacks are made on remain
+        refuse_code(wanted.model_copy(update={"models": ()}))
+    wanted = with_models(wanted, models, options)
     wanted = on_other_data(wanted, data) if data else wanted
     wanted = with_surrogates(wanted, options.pop("surrogates"), allow_code=options["allow_code"])
     wanted = with_adaptive(wanted) if options.pop("adaptive") else wanted

@@ -31,7 +31,7 @@ def refuse_in_data(out: Path, sources: Iterable[str | Path | None]) -> None:
         >>> refuse_in_data(Path("reports"), ["tiger.jpg", None])
     """
     place = out.absolute().resolve()
-    for source in (each for each in sources if each is not None):
+    for source in filter(str, (each for each in sources if each is not None)):  # Path("") is the current folder
         folder = Path(source)
         if folder.is_dir() and (read := folder.absolute().resolve()) in (place, *place.parents):
             inside = "" if read == place else f", inside {display_name(source, limit=200)}"

@@ -108,6 +108,17 @@ def test_results_may_go_next_to_one_picture():
     assert Path("pictures/0/record.csv").is_file()
 
 
+def test_models_that_are_replaced_need_no_leave_to_run_code():
+    """Surrogates of the suite remain, and need it still."""
+    suite = own('{ name = "nets.py:net", num_classes = 2, input_size = 8 }', '"mnist-samples"')
+    advb("run", suite, "--model", "lenet", "--dry-run")
+    assert "names models that run code: nets.py" in advb("run", suite, "--dry-run", code=2).stderr
+    with Path(suite).open("a") as file:
+        file.write('[[surrogates]]\nmodels = "nets.py:net"\n')
+    result = advb("run", suite, "--model", "lenet", "--dry-run", code=2)
+    assert "names models that run code: nets.py" in result.stderr
+
+
 def test_pairs_that_do_not_fit_are_told_before_and_after():
     models = '["lenet", { name = "nets.py:net", num_classes = 2, input_size = 8, label = "mine" }]'
     suite = own(models, '["mnist-samples", { name = "folder", path = "pictures" }]')
