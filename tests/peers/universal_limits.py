@@ -14,10 +14,11 @@ import torch
 from torch import Tensor
 
 from advbench.models.classifier import Classifier
-from attacks import Perturbation, Targeted, UniversalPerturbation, fast
-from attacks.losses import margin
+from attacks import Goal, Perturbation, Targeted, UniversalPerturbation, fast
+from attacks.losses import Loss, margin
+from attacks.objectives.standing import unlike
 from attacks.universal import universal
-from attacks.universal.universal import FitState
+from attacks.universal.universal import FitState, _likelihood
 from tests.peers.photographs import shared_classifier
 from tests.peers.report import Report, add_shared, parser_for, say
 from tests.peers.universal import REPORT, divided_photographs
@@ -29,6 +30,8 @@ MARGIN = {"_likelihood": margin}
 """Replacement of the clipped likelihood by the margin."""
 SHORT = {"CERTAIN": 2.5}
 """Clipping of the likelihood at fewer nats."""
+SATURATING = {"_likelihood": lambda logits, goal: (margin(logits, goal) / 5).sigmoid()}
+"""Replacement of the clipped likelihood by a smooth form of whether an image is fooled."""
 FROM_THE_START = universal._NOTHING._replace(weakness=1.0)
 
 
@@ -82,6 +85,24 @@ def _toward(target: int, logits: Tensor, *, ids: Tensor) -> Targeted:
     return Targeted(torch.full((len(logits),), target), ids=ids)
 
 
+def _toward_two(first: int, second: int, logits: Tensor, *, ids: Tensor) -> Targeted:
+    """All images toward the first class, and its own toward the second."""
+    return Targeted(torch.where(logits.argmax(1) == first, second, first), ids=ids)
+
+
+def _weighed(classes: tuple[int, ...], logits: Tensor, goal: Goal) -> Tensor:
+    """The likelihood, six times for images whose class to push out, or wanted class, is one of these."""
+    aimed = goal.order if goal.exclusion is None else goal.exclusion.classes
+    weights = 1 + 5 * torch.isin(aimed[:, 0], torch.tensor(classes))
+    return weights * _likelihood(logits, goal)
+
+
+def _open_ones(clean: Tensor) -> Loss:
+    """The cosine, weighed by how far an image is from being fooled."""
+    cosine = unlike(clean)
+    return lambda logits, goal: cosine(logits, goal) * (0.1 + (margin(logits, goal).detach() / 2).sigmoid())
+
+
 FITS = {
     "default": Fit(CIFAR10, fits=2),
     "1,500 images": Fit(CIFAR10, fits=2, images=1500),
@@ -89,11 +110,24 @@ FITS = {
     "the likelihood clipped at 2.5 nats": Fit(CIFAR10, fits=2, internals=SHORT),
     "images neither enlarged nor mirrored": Fit(CIFAR10, fits=2, params={"zoom": 1.0}),
     **{f"toward class {k}": Fit(CIFAR10, params={"goal": partial(_toward, k)}) for k in range(10)},
+    "toward class 3, its own toward class 2": Fit(CIFAR10, fits=2, params={"goal": partial(_toward_two, 3, 2)}),
+    "the same, its own with six times the weight": Fit(
+        CIFAR10, fits=2, params={"goal": partial(_toward_two, 3, 2)}, internals={"_likelihood": partial(_weighed, (2,))}
+    ),
+    "classes 2 and 3 with six times the weight": Fit(
+        CIFAR10, fits=2, internals={"_likelihood": partial(_weighed, (2, 3))}
+    ),
+    "the margin in a sigmoid as loss": Fit(CIFAR10, fits=2, internals=SATURATING),
+    "images enlarged by at most 1.1": Fit(CIFAR10, fits=2, params={"zoom": 1.1}),
+    "800 steps of 8": Fit(CIFAR10, fits=2, steps=800, batch=8),
     "600 steps of 32": Fit(CIFAR10, fits=2, steps=600, batch=32),
     "1,000 steps of 32": Fit(CIFAR10, steps=1000, batch=32),
     "2,500 steps of 64": Fit(CIFAR10, steps=2500, batch=64),
     "default, photographs": Fit(PHOTOGRAPHS, fits=3, images=400),
     "every view whole, photographs": Fit(PHOTOGRAPHS, fits=3, images=400, params=WHOLE),
+    "images not fooled yet weighed more, photographs": Fit(
+        PHOTOGRAPHS, fits=3, images=400, internals={"unlike": _open_ones}
+    ),
     "default, digits": Fit(DIGITS, fits=2),
     "all views weakened from the start, digits": Fit(DIGITS, fits=2, params=WEAK, start=FROM_THE_START),
 }
