@@ -34,8 +34,8 @@ def refuse_in_data(out: Path, sources: Iterable[str | Path | None]) -> None:
     for source in filter(str, (each for each in sources if each is not None)):  # Path("") is the current folder
         folder = Path(source)
         if folder.is_dir() and (read := folder.absolute().resolve()) in (place, *place.parents):
-            inside = "" if read == place else f", inside {display_name(source, limit=200)}"
-            message = f"results cannot go to {display_name(out, limit=200)}{inside}, whose images are read"
+            where = "" if read == place else "inside "
+            message = f"results cannot go to {display_name(out, limit=200)}, {where}the folder whose images are read"
             raise UserError(message, hint="choose another folder with --out")
 
 

@@ -93,8 +93,8 @@ def test_results_do_not_go_where_images_are_read(out):
     """The next run, or the next attack, would take them for images or classes."""
     data = '{ name = "folder", path = "pictures" }'
     before = sorted(Path("pictures").rglob("*"))
-    inside = "" if out == "pictures" else ", inside pictures"
-    say = f"results cannot go to {out}{inside}, whose images are read\nchoose another folder with --out"
+    where = "" if out == "pictures" else "inside "
+    say = f"results cannot go to {out}, {where}the folder whose images are read\nchoose another folder with --out"
     model = '{ name = "nets.py:net", num_classes = 2 }'
     assert say in advb("run", own(model, data), "--allow-code", "--out", out, code=2).stderr
     assert say in advb("attack", "pictures", "--model", "lenet", "--out", out, code=2).stderr
