@@ -31,6 +31,8 @@ _BENCH: "pytest.StashKey[Bench]" = pytest.StashKey()
 _MEASURED = "advbench_measured"
 """Attribute of a test report that carries the results from pytest-xdist's workers to the session's summary."""
 
+_ANOTHER_FILE = "choose another file with --advbench-baseline"
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the command-line options."""
@@ -54,6 +56,24 @@ def pytest_configure(config: pytest.Config) -> None:
     )
     if config.getoption("--advbench-update") and baseline_file(config) is None:
         raise pytest.UsageError("--advbench-update needs --advbench-baseline FILE, or the setting advbench_baseline")
+    file = baseline_file(config)
+    if config.getoption("--advbench-update") and file is not None and not hasattr(config, "workerinput"):
+        _refuse_no_place(file)
+
+
+def _refuse_no_place(file: Path) -> None:
+    """Refuse a baseline that cannot be written or updated now, not after the last test."""
+    from advbench.analysis.baseline import read_baseline
+    from advbench.errors import UserError
+    from advbench.records.storage.atomic import folder_for_results
+
+    try:
+        with folder_for_results(file.absolute().parent, hint=_ANOTHER_FILE):
+            pass
+        if file.exists():
+            read_baseline(file)
+    except UserError as error:
+        raise pytest.UsageError(str(error)) from None
 
 
 def baseline_file(config: pytest.Config) -> Path | None:
@@ -132,8 +152,12 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     if config.getoption("--advbench-update") and file is not None:
         from advbench import __version__
         from advbench.analysis.baseline import Baseline, read_baseline
+        from advbench.errors import UserError
 
         found = [Baseline.model_validate_json(each["baseline"]) for each in measured if each["baseline"]]
         nothing = Baseline(run_id="pytest", advbench=__version__, images=(), cells=())
-        (read_baseline(file) if file.exists() else nothing).replaced(found).write(file)
+        try:
+            (read_baseline(file) if file.exists() else nothing).replaced(found).write(file, hint=_ANOTHER_FILE)
+        except UserError as error:  # what could be known before the tests was checked then
+            pytest.exit(str(error), returncode=pytest.ExitCode.USAGE_ERROR)
         terminalreporter.write_line(f"baseline written: {file}; commit it")

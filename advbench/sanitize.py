@@ -2,7 +2,7 @@
 
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -45,6 +45,28 @@ def display_name(name: str | Path, *, limit: int = 80) -> str:
         return shown
     head = (limit - 3) // 3
     return f"{shown[:head]}...{shown[3 + head - limit :]}"
+
+
+def told_apart(names: Sequence[str], *, limit: int) -> list[str]:
+    """Number names that :func:`display_name` would make look the same by cutting them.
+
+    Args:
+        names: Texts that will be cut, in one table.
+        limit: Number of characters they will be cut to, at least 10.
+
+    Returns:
+        The names, uncut, with a number at the end of those that would look the same, which cutting keeps.
+
+    Example:
+        >>> names = told_apart(["resnet50, first of two, no bn", "resnet50, other of two, no bn"], limit=20)
+        >>> [display_name(name, limit=20) for name in names]
+        ['resne... no bn no. 1', 'resne... no bn no. 2']
+    """
+    cut = [display_name(name, limit=limit) for name in names]
+    return [
+        f"{name} no. {cut[: place + 1].count(cut[place])}" if name != cut[place] and cut.count(cut[place]) > 1 else name
+        for place, name in enumerate(names)
+    ]
 
 
 def printable(text: str) -> str:

@@ -187,6 +187,18 @@ def test_without_a_baseline_a_comparison_fails(session, pytester):
     usage.stderr.fnmatch_lines(["*--advbench-update needs --advbench-baseline FILE*"])
 
 
+@pytest.mark.parametrize(
+    ("file", "message"),
+    [("broken/b.json", "*choose another file with --advbench-baseline*"), ("broken", "*is not a baseline*")],
+)
+def test_a_baseline_that_cannot_be_updated_is_refused_before_any_test(session, pytester, file, message):
+    pytester.path.joinpath("broken").write_text("no JSON")
+    result = session(COMPARED, "--advbench-baseline", file, "--advbench-update")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([message])
+    assert "test session starts" not in result.stdout.str()
+
+
 def test_a_baseline_of_other_images_is_refused(session, pytester):
     session(COMPARED, "--advbench-baseline", "b.json", "--advbench-update").assert_outcomes(passed=2)
     result = session(COMPARED.replace("(x, labels)", "(x[:9], labels[:9])"), "--advbench-baseline", "b.json")

@@ -13,7 +13,7 @@ from advbench.analysis.compare import Key, Outcomes, outcomes
 from advbench.analysis.labels.codes import as_set
 from advbench.analysis.metrics import NO_BUDGETS, Budgets
 from advbench.errors import UserError
-from advbench.records.storage.atomic import write_atomic
+from advbench.records.storage.atomic import ANOTHER_FILE, write_atomic
 
 _MAKE = "create one with `advbench baseline write DIR --baseline FILE`"
 _UPDATE = "if the change is intended, run `advbench baseline update DIR`, and commit the file"
@@ -169,13 +169,18 @@ class Baseline(BaseModel):
                 more = f" and {len(differing) - 3} more" if len(differing) > 3 else ""
                 raise UserError(f"the baseline has other {what}: {', '.join(differing[:3])}{more}", hint=_UPDATE)
 
-    def write(self, path: Path) -> Path:
+    def write(self, path: Path, *, hint: str = ANOTHER_FILE) -> Path:
         """Write the file; the same run always gives the same bytes.
+
+        Args:
+            path: Path of the file.
+            hint: What to do if it cannot be written.
 
         Raises:
             UserError: It cannot be written.
         """
-        return write_atomic(path, (json.dumps(self.model_dump(), indent=1, allow_nan=False) + "\n").encode("ascii"))
+        content = json.dumps(self.model_dump(), indent=1, allow_nan=False) + "\n"
+        return write_atomic(path, content.encode("ascii"), hint=hint)
 
 
 def read_baseline(path: Path) -> Baseline:

@@ -20,6 +20,7 @@ from advbench.analysis.transfer.matrix import TransferMatrix, transfer_matrices
 from advbench.analysis.transfer.names import FROM
 from advbench.config.budgets import NORMS
 from advbench.records.flag import Flag
+from advbench.records.manifest import Misfit, misfits_in
 from advbench.records.record import COLUMNS, LEFT_OUT, UNKNOWN, Reason
 from advbench.records.stored_run import NOT_DONE
 from advbench.sanitize import display_name, one_line
@@ -146,6 +147,11 @@ class RunAnalysis:
             *(check_suite(self.evidence, self.suite) if self.suite is not None else ()),
         ]
         return tuple(sorted(dict.fromkeys(found), key=lambda flag: "EFI".index(flag.severity)))
+
+    @cached_property
+    def misfits(self) -> tuple[Misfit, ...]:
+        """The models and data sets of the suite that do not fit together, so that nothing was run on them."""
+        return misfits_in(self.manifest or {})
 
     @cached_property
     def classes(self) -> dict[str, list[str]]:

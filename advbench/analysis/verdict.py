@@ -121,6 +121,7 @@ class Verdict:
                 | ({"undecided": True} if r.undecided else {})
                 for r in self.results
             ],
+            "misfits": [misfit._asdict() for misfit in self.analysis.misfits],
             "flags": [flag.as_dict() for flag in self.analysis.flags],
             "cells": [as_dict(cell) for cell in self.analysis.cells],
             "labels": [table.as_dict() for table in self.analysis.label_tables],

@@ -7,6 +7,7 @@ import click
 
 from advbench import __version__
 from advbench.cli.console import Group, console
+from advbench.records.run_folder import RunFolder
 from advbench.sanitize import count_of
 
 if TYPE_CHECKING:
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
 DEFAULT_BASELINE = Path("advbench-baseline.json")
 """Default path of the baseline."""
+_ANOTHER_FILE = "choose another file with --baseline"
 
 _folder = click.argument("folder", type=click.Path(path_type=Path), metavar="DIR")
 _file = click.option(
@@ -38,7 +40,7 @@ def write(folder: Path, path: Path) -> None:
         hint = f"to replace it: advbench baseline update {folder} --baseline {path}"
         raise UserError(f"{path} already exists", hint=hint)
     made = of_run(folder)
-    made.write(path)
+    made.write(path, hint=_ANOTHER_FILE)
     _say(path, made)
 
 
@@ -54,7 +56,7 @@ def update(folder: Path, path: Path) -> None:
     old, made = read_baseline(path), of_run(folder)
     found = compare(old.outcomes(), made.outcomes())
     console().print(compared(found))
-    made.write(path)
+    made.write(path, hint=_ANOTHER_FILE)
     _say(path, made)
 
 
@@ -71,7 +73,7 @@ def of_run(folder: Path) -> "Baseline":
 
     run = read_run(folder)
     if not run.complete:
-        raise UserError(f"the run in {folder} is not finished", hint=f"finish it with advbench resume {folder}")
+        raise UserError(f"the run in {folder} is not finished", hint=f"finish it: {RunFolder(folder).resuming}")
     refuse_part(run, "a baseline")
     analysis = RunAnalysis.of(run)
     if analysis.frame.empty:

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from advbench.cli.model_options import with_options
+from advbench.cli.model_options import plugin_option, with_options
 from advbench.config.data.name import DATA_FORM, ChosenImages, parse_data
 from advbench.errors import UserError
 
@@ -35,7 +35,7 @@ DEFAULT_LIMIT = 10
 
 
 def chosen_options(text: str, *, limit: int | None = DEFAULT_LIMIT) -> Callable[..., Any]:
-    """The options `--data`, `--image` and `--limit`, which :func:`chosen_images` reads together.
+    """The options `--data`, `--image` and `--limit`, which :func:`chosen_images` reads together, and `--plugin`.
 
     Args:
         text: What the command does with the images.
@@ -50,6 +50,7 @@ def chosen_options(text: str, *, limit: int | None = DEFAULT_LIMIT) -> Callable[
                 "--image", multiple=True, metavar="IMAGE", help="Name or index of an image in --data; repeatable."
             ),
             click.option("--limit", type=click.IntRange(min=1), metavar="N", help=at_most),
+            plugin_option(),
         ]
     )
 

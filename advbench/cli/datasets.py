@@ -9,7 +9,7 @@ import click
 from advbench.catalog import DATASETS
 from advbench.catalog.user_models import OWN
 from advbench.cli.console import Command, console, print_result
-from advbench.cli.model_options import announce, described, description
+from advbench.cli.model_options import announce, described, description, plugin_option
 from advbench.config.data.name import DATA_FORM, NamedData, data_at
 from advbench.errors import UserError
 from advbench.records.record import as_json
@@ -34,6 +34,7 @@ _SHOWN = 12
 )
 @click.option("--out", type=click.Path(path_type=Path), metavar="FILE", help="Contact sheet to write, as PNG.")
 @click.option("--device", default="auto", show_default=True, metavar="NAME", help="auto, cpu, cuda:N or mps.")
+@plugin_option()
 @click.option("--json", "as_text", is_flag=True, help="Print JSON.")
 @click.option("--download", metavar="NAME", help="Download a data set of torchvision, such as cifar10.")
 @click.option(

@@ -10,7 +10,7 @@ from advbench.catalog.user_models import OWN
 from advbench.cli.console import Command, console, print_result, progress
 from advbench.cli.data_options import data_option
 from advbench.cli.imports import first_imports
-from advbench.cli.model_options import announce, described, description
+from advbench.cli.model_options import announce, described, description, plugin_option
 from advbench.config.budgets import NORMS
 from advbench.config.data.name import ChosenImages
 from advbench.config.explain import EXPLANATIONS, Options, explain_config
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 @click.command(cls=Command)
 @click.argument("picture", required=False, type=click.Path(path_type=Path), metavar="[PICTURE]")
 @data_option("An image of a data set instead of the picture")
+@plugin_option()
 @click.option("--image", metavar="IMAGE", help="Name or index of the image in --data. Default: one chosen by the seed.")
 @click.option(
     "--model", default=DEFAULT_MODEL, show_default=True, metavar="NAME", help=f"Name from `advbench models`, or {OWN}."
@@ -117,14 +118,14 @@ def _print(done: "Explained", what: tuple[str, ...]) -> None:
     from advbench.report.terminal import print_table
 
     out = console()
-    for section in done.sections:
+    for section in done.told:
         # The layers are many, and nobody who asks for everything wants to scroll past them.
         if section.table and (section.name != "layers" or section.name in what):
             rows = [[display_name(cell, limit=36) for cell in row] for row in section.table]
             print_table(out, section.title, rows[0], rows[1:])
             out.print()
         elif not section.table and not section.figures:
-            out.print(f"{section.name}: {section.text}", markup=False)
+            out.print(f"{section.title}: {section.text}", markup=False)
     page = done.files["explain.html"]
     names = ", ".join(done.files)
     out.print(f"files in {display_name(page.parent, limit=200)}: {names}", markup=False)

@@ -10,6 +10,7 @@ from advbench.catalog.cards import AttackCard, ModelCard
 from advbench.catalog.parameters import parameters_of_card, written
 from advbench.catalog.user_models import ROBUSTBENCH, is_own
 from advbench.cli.console import Command, console, print_result
+from advbench.cli.model_options import plugin_option
 from advbench.errors import UserError
 from advbench.records.flag import CHECKS
 from advbench.records.record import as_json
@@ -17,6 +18,7 @@ from advbench.records.record import as_json
 
 @click.command(cls=Command)
 @click.argument("name", required=False, metavar="[NAME]")
+@plugin_option()
 @click.option("--json", "as_text", is_flag=True, help="Print a JSON array.")
 def models(name: str | None, as_text: bool) -> None:
     """List the models and what each one still needs here.
@@ -76,6 +78,7 @@ def _row(card: ModelCard, there: Availability) -> tuple[str, ...]:
 
 @click.command(cls=Command)
 @click.argument("name", required=False, metavar="[NAME]")
+@plugin_option()
 @click.option("--json", "as_text", is_flag=True, help="Print a JSON array.")
 def attacks(name: str | None, as_text: bool) -> None:
     """List the attacks with their norms and goals.

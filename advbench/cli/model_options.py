@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 import click
 
+from advbench.catalog.plugins import load_plugins
 from advbench.cli.console import announce_code
 from advbench.config.model_description import NOTHING, Description, describe, refuse_unread
 from advbench.errors import UserError
@@ -62,6 +63,30 @@ def with_options(options: Iterable[Callable[[F], F]]) -> Callable[[F], F]:
         return command
 
     return decorate
+
+
+def plugin_option(*, kept: bool = False) -> Callable[[F], F]:
+    """The option `--plugin`, which loads modules before any other option is read, so that these know their names.
+
+    Args:
+        kept: Whether the command gets the names of the modules, as `plugins`.
+    """
+
+    def load(_ctx: click.Context, _param: click.Parameter, names: tuple[str, ...]) -> tuple[str, ...]:
+        load_plugins(names)
+        return names
+
+    told = "Module with your own models, attacks or data sets; repeatable."
+    return click.option(
+        "--plugin",
+        "plugins",
+        multiple=True,
+        is_eager=True,
+        callback=load,
+        expose_value=kept,
+        metavar="MODULE",
+        help=told,
+    )
 
 
 def described(*, labels: bool = True) -> Callable[[F], F]:

@@ -5,18 +5,15 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
-from advbench.catalog import ATTACKS
-from advbench.catalog.plugins import load_plugins
 from advbench.cli.console import Command, console, progress
 from advbench.cli.data_options import data_option
 from advbench.cli.imports import first_imports
-from advbench.cli.model_options import announce, described, description, with_options
+from advbench.cli.model_options import described, plugin_option, with_options
+from advbench.cli.suite_options import limited, with_adaptive, with_models, with_proofs, with_surrogates
 from advbench.config.data.paths import paths_from_elsewhere
-from advbench.config.fields import AS_IT_WAS, Prove
-from advbench.config.model_description import NOTHING
-from advbench.config.models.model import ModelSpec
-from advbench.config.suite import AttackSpec, DatasetSpec, Suite, Trust
-from advbench.config.suite_files import load_suite, on_other_data, on_other_models, on_surrogates, refuse_code
+from advbench.config.fields import AS_IT_WAS
+from advbench.config.suite import DatasetSpec, Suite, Trust
+from advbench.config.suite_files import load_suite, on_other_data, refuse_code
 from advbench.errors import ExitCode, UserError
 from advbench.records.run_folder import RunFolder
 from advbench.tracking.trackers import TRACKERS, describe_trackers, refuse_without_package
@@ -28,9 +25,6 @@ if TYPE_CHECKING:
     from advbench.config.gates import Gates
     from advbench.planning.workers import Wanted
     from advbench.records.stored_run import StoredRun
-
-ADAPTIVE = "adaptive"
-"""Name of the attack that `--adaptive` adds."""
 
 
 def _number(ctx: click.Context, param: click.Parameter, value: str) -> "Wanted":
@@ -58,9 +52,7 @@ def _shared(command: "Callable[..., Any]") -> "Callable[..., Any]":
         click.option(
             "--cluster-file", type=click.Path(path_type=Path), metavar="FILE", help="Scheduler file of a dask cluster."
         ),
-        click.option(
-            "--plugin", "plugins", multiple=True, metavar="MODULE", help="Module with your own models or attacks."
-        ),
+        plugin_option(kept=True),
         click.option("--allow-code", is_flag=True, help="Allow running the code of the suite's own models."),
         click.option("--json", "as_json", is_flag=True, help="Print the verdict as JSON."),
         click.option("--junit-xml", type=click.Path(path_type=Path), metavar="FILE", help="Write a JUnit report."),
@@ -109,47 +101,22 @@ def run(
     SUITE is a built-in one (smoke, ci, profile, full, imagenet-sample) or a TOML file. If the folder already holds the
     same run, it is resumed; if that run is finished, only the gates are evaluated.
     """
-    load_plugins(options["plugins"])
-    wanted = load_suite(suite, allow_code=options["allow_code"])
-    wanted = _of_models(wanted, options.pop("models"), options)
+    models = options.pop("models")
+    wanted = load_suite(suite, allow_code=options["allow_code"] or bool(models))
+    if models and not options["allow_code"]:  # of the suite's models, only those that attacks are made on remain
+        refuse_code(wanted.model_copy(update={"models": ()}))
+    wanted = with_models(wanted, models, options)
     wanted = on_other_data(wanted, data) if data else wanted
-    wanted = _on_surrogates(wanted, options.pop("surrogates"), allow_code=options["allow_code"])
-    wanted = _adaptive(wanted) if options.pop("adaptive") else wanted
+    wanted = with_surrogates(wanted, options.pop("surrogates"), allow_code=options["allow_code"])
+    wanted = with_adaptive(wanted) if options.pop("adaptive") else wanted
     given = {name: options.pop(name) for name in ("device", "precise", "trust")}
-    wanted = _limited(wanted, options.pop("limit"), **given)
-    wanted = _proving(wanted) if options.pop("prove") else wanted
+    wanted = limited(wanted, options.pop("limit"), **given)
+    wanted = with_proofs(wanted) if options.pop("prove") else wanted
     wanted = wanted.model_copy(update={"stop": "decided"}) if options.pop("until_decided") else wanted
     if dry_run:
         _print_forecast(wanted, options["workers"])
         return
     _run(ctx, wanted, out or Path("reports") / wanted.name, options)
-
-
-def _of_models(suite: Suite, names: tuple[str, ...], options: dict[str, Any]) -> Suite:
-    """The suite with the models of the command line, if any were given."""
-    about = description(options, names[0] if len(names) == 1 else None)
-    if about != NOTHING and len(names) != 1:
-        raise UserError("what is said of a model needs one --model", hint="in a suite each model has its own table")
-    if not names:
-        return suite
-    for name in names:
-        announce(name, about)
-    return on_other_models(suite, tuple(ModelSpec(name=name, **about.said()) for name in names))
-
-
-def _on_surrogates(suite: Suite, names: tuple[str, ...], *, allow_code: bool) -> Suite:
-    """The suite with attacks crafted on surrogate models, if any were given."""
-    if not names:
-        return suite
-    suite = on_surrogates(suite, names)
-    if not allow_code:
-        refuse_code(suite)
-    return suite
-
-
-def _proving(suite: Suite) -> Suite:
-    """The suite with proofs, using its own limits or the default ones."""
-    return suite if suite.prove else suite.model_copy(update={"prove": Prove()})
 
 
 def _print_forecast(suite: Suite, workers: "Wanted") -> None:
@@ -161,6 +128,8 @@ def _print_forecast(suite: Suite, workers: "Wanted") -> None:
     for table in expected.tables:
         print_table(out, table.title, HEADINGS, table.rows)
         out.print()
+    for sentence in expected.not_run:
+        out.print(sentence, markup=False)
     out.print(expected.total)
 
 
@@ -177,7 +146,6 @@ def resume(ctx: click.Context, /, folder: Path, **options: Any) -> None:
     if needed:
         hint = " ".join(f"--plugin {name}" for name in sorted(needed))
         raise UserError(f"{folder} was run with plugins that were not given", hint=hint)
-    load_plugins(options["plugins"])
     if not options["allow_code"]:
         refuse_code(wanted)
     if manifest.get("status") == "complete":
@@ -199,7 +167,6 @@ def _run(ctx: click.Context, suite: Suite, out: Path, options: dict[str, Any]) -
             from advbench.execution.clusters.connection import connected
             from advbench.execution.runner import run_plan
             from advbench.planning.prepare import Terminated, prepared
-            from advbench.records.run_folder import RunFolder
             from advbench.records.stored_run import read_run
 
         try:
@@ -208,8 +175,9 @@ def _run(ctx: click.Context, suite: Suite, out: Path, options: dict[str, Any]) -
                 undecided = Undecided(ready.folder, ready.plan.units, suite, gates)
                 run_plan(ready, workers=options["workers"], client=client, progress=told, undecided=undecided)
         except (KeyboardInterrupt, Terminated) as stop:
-            begun = RunFolder(out).manifest.is_file()  # there is none while the run is planned
-            saved = f"what was finished is saved: advbench resume {out}" if begun else "nothing was computed yet"
+            files = RunFolder(out)
+            begun = files.manifest.is_file()  # there is none while the run is planned
+            saved = f"what was finished is saved: {files.resuming}" if begun else "nothing was computed yet"
             click.echo(f"interrupted; {saved}", err=True)
             ctx.exit(ExitCode.INTERRUPTED if isinstance(stop, KeyboardInterrupt) else ExitCode.TERMINATED)
     _end(ctx, read_run(out), suite, options)
@@ -231,6 +199,7 @@ def _needed_in_the_end(suite: Suite, options: dict[str, Any]) -> "tuple[Baseline
     from advbench.analysis.anytime.decision import refuse_undecidable
     from advbench.analysis.baseline import read_baseline
     from advbench.analysis.corruptions.gate import refuse_without_attacks
+    from advbench.cli.verdict import ANOTHER_REPORT
     from advbench.records.storage.atomic import folder_for_results
 
     gates = _gates(suite, options)
@@ -242,7 +211,7 @@ def _needed_in_the_end(suite: Suite, options: dict[str, Any]) -> "tuple[Baseline
         gates = gates.model_copy(update={"max_drop_pp": None})
     report = options["junit_xml"]
     if report and (report.is_file() or not report.exists()):  # else it is a device or a pipe
-        with folder_for_results(report.absolute().parent):
+        with folder_for_results(report.absolute().parent, hint=ANOTHER_REPORT):
             pass
     return baseline, gates
 
@@ -271,29 +240,3 @@ def _end(ctx: click.Context, done: "StoredRun", suite: Suite, options: dict[str,
         tracker=options["track"],
     )
     ctx.exit(code if code or done.complete else ExitCode.INCOMPLETE)
-
-
-def _adaptive(suite: Suite) -> Suite:
-    """The suite with the adaptive attack added, in those of its norms that the attack supports."""
-    norms = [norm for norm in suite.norms if norm in ATTACKS[ADAPTIVE].norms]
-    if any(attack.name == ADAPTIVE for attack in suite.attacks):
-        return suite
-    if not norms:
-        works = ", ".join(ATTACKS[ADAPTIVE].norms)
-        raise UserError(
-            f"--adaptive supports {works}, and the suite uses {', '.join(suite.norms)}",
-            hint=f"norms = ['{ATTACKS[ADAPTIVE].norms[0]}']",
-        )
-    return suite.model_copy(update={"attacks": (*suite.attacks, AttackSpec(name=ADAPTIVE, norms=tuple(norms)))})
-
-
-def _limited(suite: Suite, limit: int | None, **given: Any) -> Suite:
-    """The suite with the changes of the command line."""
-    changes: dict[str, Any] = {name: value for name, value in given.items() if value}
-    if limit is not None:
-        changes["images"] = min(limit, suite.images or limit)
-        changes["datasets"] = tuple(
-            data.model_copy(update={"images": min(limit, data.images)}) if data.images else data
-            for data in suite.datasets
-        )
-    return suite.model_copy(update=changes)

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from advbench.config.gates import Gates
     from advbench.records.stored_run import StoredRun
 
+ANOTHER_REPORT = "choose another file with --junit-xml"
+"""What to do where the JUnit report cannot be written."""
+
 
 def conclude(  # noqa: PLR0913 - each output of the end of a run, with a default for each
     run: "StoredRun",
@@ -54,7 +57,7 @@ def conclude(  # noqa: PLR0913 - each output of the end of a run, with a default
     if junit_xml:
         from advbench.records.storage.atomic import write_atomic
 
-        write_atomic(junit_xml, render("junit", verdict, run).encode())
+        write_atomic(junit_xml, render("junit", verdict, run).encode(), hint=ANOTHER_REPORT)
     _tell_github(verdict, run, github)
     if as_json:
         print_result(render("json", verdict, run).rstrip("\n"))

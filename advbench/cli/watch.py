@@ -11,6 +11,7 @@ import click
 from advbench.cli.console import Command, console, print_result, results
 from advbench.errors import ExitCode
 from advbench.records.pace import describe_duration, describe_rate
+from advbench.records.run_folder import RunFolder
 from advbench.sanitize import count_of, display_name
 
 if TYPE_CHECKING:
@@ -144,7 +145,7 @@ def report(course: "Course", folder: Path) -> list[str]:
         if (more := len(course.robust) - MOST) > 0:
             lines.append(f"  and {more} more: advbench report {folder}")
     if course.ended and course.status != COMPLETE:
-        lines.append(f"to continue: advbench resume {folder}")
+        lines.append(f"to continue: {RunFolder(folder).resuming}")
     return lines
 
 

@@ -188,7 +188,7 @@ def _at_size(cards: Sequence[AttackCard], *, mask: str | None, **rest: object) -
             if value is not None:
                 raise UserError(f"{option} is for pictures attacked at their own size", hint="add --size original")
         return {"saved_as": None, "kappa": 0.0}
-    names = ("data", "prove", "max_passes", "surrogate")
+    names = ("data", "prove", "max_passes")
     unable = {"--mask": mask} | {f"--{name.replace('_', '-')}": rest.get(name) for name in names}
     for option, value in unable.items():
         if value:

@@ -1,7 +1,7 @@
 """The user's folders: advbench's cache, and those whose files it reads."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NoReturn
 
@@ -15,6 +15,28 @@ def cache_folder() -> Path:
 
     named = os.environ.get("ADVBENCH_CACHE")
     return Path(named) if named else user_cache_path("advbench", appauthor=False)
+
+
+def refuse_in_data(out: Path, sources: Iterable[str | Path | None]) -> None:
+    """Refuse a folder for results inside a folder whose images are read: the next use would take results for data.
+
+    Args:
+        out: Folder for the results, which need not exist.
+        sources: Files and folders that are read; None stands for data that have no path.
+
+    Raises:
+        UserError: It is one of these folders, or inside one.
+
+    Example:
+        >>> refuse_in_data(Path("reports"), ["tiger.jpg", None])
+    """
+    place = out.absolute().resolve()
+    for source in filter(str, (each for each in sources if each is not None)):  # Path("") is the current folder
+        folder = Path(source)
+        if folder.is_dir() and (read := folder.absolute().resolve()) in (place, *place.parents):
+            where = "" if read == place else "inside "
+            message = f"results cannot go to {display_name(out, limit=200)}, {where}the folder whose images are read"
+            raise UserError(message, hint="choose another folder with --out")
 
 
 def files_below(folder: Path, suffix: str, *, deep: bool = True) -> Iterator[Path]:

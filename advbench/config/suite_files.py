@@ -55,8 +55,9 @@ def load_suite(
         The suite. Relative paths in a file start from the file.
 
     Raises:
-        UserError: There is no such suite, or it is invalid; every mistake is reported with file and key. Or it names
-            models that run code, which was not allowed.
+        UserError: There is no such suite, or it is invalid; every mistake is reported with file and key. Or it has
+            norms, goals or budgets that none of its attacks would use. Or it names models that run code, which was
+            not allowed.
 
     Example:
         >>> load_suite({"name": "x", "models": "vgg61", "datasets": "mnist-samples", "attacks": "pgd"})
@@ -64,10 +65,9 @@ def load_suite(
         advbench.errors.UserError: suite is invalid
         models[0].name: unknown model 'vgg61'; did you mean vgg16, vgg19, vgg13? `advbench models` lists all names
     """
-    if isinstance(source, Suite):
-        return source
-    suite = _loaded(source, names)
-    if not allow_code:
+    suite = source if isinstance(source, Suite) else _loaded(source, names)
+    _refuse_idle(suite)
+    if not isinstance(source, Suite) and not allow_code:
         refuse_code(suite)
     return suite
 
@@ -100,14 +100,24 @@ def refuse_code(suite: Suite) -> None:
         advbench.errors.UserError: suite x names models that run code: nets.py
         if you would run that file yourself, allow it with --allow-code, in Python with load_suite(..., allow_code=True)
     """
-    named = [name for spec in suite.every_model for name in (spec.name, spec.gradients_from) if name is not None]
-    files = [name for name in named if is_own(name) and model_card(name).runs]
-    if files:
-        names = ", ".join(dict.fromkeys(model_card(name).runs for name in files))
+    if files := code_of(suite):
+        names = ", ".join(files)
         which = "that file" if len(files) == 1 else "these files"
         say = "allow it with --allow-code, in Python with load_suite(..., allow_code=True)"
         hint = f"if you would run {which} yourself, {say}"
         raise UserError(f"suite {suite.name} names models that run code: {names}", hint=hint)
+
+
+def code_of(suite: Suite) -> tuple[str, ...]:
+    """The files whose code the models of a suite run, which `--allow-code` allows.
+
+    Example:
+        >>> code_of(Suite(name="x", models=["nets.py:small", "nets.py:large"], datasets="mnist", attacks="pgd"))
+        ('nets.py',)
+    """
+    named = [name for spec in suite.every_model for name in (spec.name, spec.gradients_from) if name is not None]
+    runs = [str(card.runs) for name in named if is_own(name) and (card := model_card(name)).runs]
+    return tuple(dict.fromkeys(runs))
 
 
 def on_other_data(suite: Suite, data: tuple[DatasetSpec, ...]) -> Suite:
@@ -182,7 +192,7 @@ def on_surrogates(suite: Suite, names: Sequence[str]) -> Suite:
     """
     attacks = [spec.model_copy(update={"surrogates": None}) if spec.surrogates else spec for spec in suite.attacks]
     wanted = [[part.strip() for part in name.split("+")] for name in names]
-    given = {name: getattr(suite, name) for name in Suite.model_fields}
+    given = {name: getattr(suite, name) for name in suite.model_fields_set}
     return _checked(given | {"attacks": attacks, "surrogates": wanted}, "--surrogate")
 
 
@@ -195,13 +205,29 @@ def _read(path: Path) -> Suite:
         raise UserError(f"{path} is not UTF-8 text") from None
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise UserError(f"{path} is not TOML: {error}") from None
-    suite = _checked({"name": path.stem} | table, str(path), folder=path.parent)
+    return _checked({"name": path.stem} | table, str(path), folder=path.parent)
+
+
+def _refuse_idle(suite: Suite) -> None:
+    """Refuse norms and goals that no attack supports, and budgets in norms that are not asked for.
+
+    They would be left out without a word, since an attack leaves out what it does not support.
+    """
+    supported = {
+        "norms": {norm for spec in suite.attacks for norm in spec.norms or spec.card.norms},
+        "goals": {goal.partition(":")[0] for spec in suite.attacks for goal in spec.goals or spec.card.goals},
+    }
+    for key, names in supported.items():
+        asked = getattr(suite, key) if suite.attacks and key in suite.model_fields_set else ()
+        if idle := [name for name in asked if name.partition(":")[0] not in names]:
+            message = f"suite {suite.name}: {key} has {idle[0]}, and no attack of the suite takes it"
+            hint = f"take it out of {key}, or add an attack that takes it: `advbench attacks` shows which do"
+            raise UserError(message, hint=hint)
     _refuse_idle_budgets(suite)
-    return suite
 
 
 def _refuse_idle_budgets(suite: Suite) -> None:
-    """Refuse budgets in a norm that a file does not ask for: they would be left out without a word."""
+    """Refuse budgets in a norm that is not asked for."""
     every = {*suite.norms, *(norm for spec in suite.attacks for norm in spec.norms or ())}
     places = [("eps", suite.eps if "eps" in suite.model_fields_set else {}, every)]
     places += [(f"eps of the data set {data.label}", data.eps, every) for data in suite.datasets]

@@ -27,6 +27,7 @@ from advbench.planning.resources import spread
 from advbench.planning.workers import Wanted, Workers, choose_workers
 from advbench.records.clean import read_clean
 from advbench.records.fooled import Fooled
+from advbench.records.manifest import MISFITS
 from advbench.records.record import Reason
 from advbench.records.storage.atomic import write_atomic
 from advbench.records.stored_run import SPARED, gather_rows
@@ -102,7 +103,7 @@ class _Session:
             self._close()
         except UserError as error:
             self._note("stopped")
-            hint = f"fix that, then: advbench resume {self.folder.path}"
+            hint = f"fix that, then: {self.folder.resuming}"
             raise StoppedError(error.message, hint=hint) from error
         except (KeyboardInterrupt, Terminated):
             self._note("interrupted")
@@ -125,6 +126,7 @@ class _Session:
             "workers": self.workers.number,
             "workers_why": self.workers.why,
             "classes": self.plan.classes,
+            MISFITS: self.plan.misfits,
             "notes": {label: list(self.resources.model(label).notes) for label in self.plan.identity["models"]},
             "units": len(self.plan.units),
         }

@@ -57,6 +57,17 @@ class Explained(NamedTuple):
     files: Mapping[str, Path]
     """Name -> path of each file written; `explain.html` is the page."""
 
+    @property
+    def told(self) -> tuple[Section, ...]:
+        """The sections as they are shown: those that are impossible for the same reason are one, named after all."""
+        found: dict[str, Section] = {}
+        for section in self.sections:
+            drawn = bool(section.figures or section.table)
+            key = section.name if drawn else section.text
+            before = None if drawn else found.get(key)
+            found[key] = section if before is None else before._replace(title=f"{before.title}, {section.title}")
+        return tuple(found.values())
+
 
 def explain_picture(config: ExplainConfig, progress: Progress = lambda *_: None) -> Explained:
     """Explain a picture according to a configuration.
@@ -153,9 +164,12 @@ def _write(out: Path, heading: str, lead: str, sections: Iterable[Section]) -> E
         for stem, png in section.figures.items():
             files[f"{slug(stem)}.png"] = write_atomic(out / f"{slug(stem)}.png", png)
         shown.append((section, {stem: _embedded(png) for stem, png in section.figures.items()}))
-    page = render("explain.html", heading=heading, lead=lead, shown=shown)
+    drawn = {section.name: figures for section, figures in shown}
+    found = Explained(tuple(section for section, _ in shown), files)
+    told = [(section, drawn[section.name]) for section in found.told]
+    page = render("explain.html", heading=heading, lead=lead, shown=told)
     files["explain.html"] = write_atomic(out / "explain.html", page.encode())
-    return Explained(tuple(section for section, _ in shown), files)
+    return found
 
 
 def _attempt(name: str, scene: Scene, *, named: bool) -> Section:
@@ -165,7 +179,9 @@ def _attempt(name: str, scene: Scene, *, named: bool) -> Section:
     except UserError as error:
         if named:
             raise
-        return Section(name, name, f"Not possible: {error.message}.")
+        # Any other hint names explanations to ask for instead, and all are tried here.
+        do = f"; {error.hint}" if error.hint.startswith("pip install") else ""
+        return Section(name, name, f"Not possible: {error.message}{do}.")
 
 
 def _embedded(png: bytes) -> str:

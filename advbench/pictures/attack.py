@@ -18,7 +18,7 @@ from advbench.evaluation.masks import check_mask
 from advbench.evaluation.recording import Sample, failure
 from advbench.models import load_model
 from advbench.models.classifier import Classifier
-from advbench.pictures.choice import choose, read_input, suit
+from advbench.pictures.choice import choose, read_input, refuse_own, suit
 from advbench.pictures.files import write_files
 from advbench.pictures.original.attack import attack_photograph
 from advbench.pictures.original.photograph import read_photograph
@@ -35,6 +35,9 @@ from attacks import NORMS, Attack
 
 Progress = Callable[[str, int, int], None]
 """Called with the current activity, the number of pictures done, and their total number."""
+
+_REPORTS = Path("reports")
+"""Folder that holds the results if none is named."""
 
 MakeAttack = Callable[[Classifier], Attack]
 """The loaded classifier -> the attack on it."""
@@ -60,6 +63,7 @@ def attack_pictures(
     """
     # Made here so that a parameter that the attack rejects is reported before anything is read.
     named = [] if make_attack else [attack_of_table(one.attack, one.norm, one.params) for one in config.all]
+    refuse_own(config.out or _REPORTS, config.paths, config.data)
     found, dataset = choose(config.paths, config.data, config.seed)
     together = config.out if len(found.pictures) + len(found.problems) > 1 else None
     jobs = list(zip(found.pictures, _folders(config, found.pictures, together), strict=True))
@@ -71,7 +75,7 @@ def attack_pictures(
         session = open_sessions(config, model, named if make_attack is None else [make_attack(model)], found)
         if config.surrogate is not None:
             session = session.on(load_stand_in(config, model, dataset))
-        elif make_attack is None and not config.precise and config.size != ORIGINAL:
+        if make_attack is None and not config.precise and config.size != ORIGINAL:
             session = hastened(session)
         done = [failed(problem.path, str(problem), session.source) for problem in found.problems]
         numbering = Numbering()
@@ -204,7 +208,7 @@ def _folders(config: AttackConfig, pictures: tuple[Path, ...], together: Path | 
         return [config.out]
     attacks = "-".join(slug(each.attack) for each in config.all)
     made_by = f"{slug(Path(config.model).name)}-{attacks}"
-    return [Path("reports") / f"{name}-{made_by}" for name in names]
+    return [_REPORTS / f"{name}-{made_by}" for name in names]
 
 
 def _ticker(progress: Progress, chunk: list[_Job], start: int, total: int) -> Callable[[], None]:

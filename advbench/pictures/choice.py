@@ -11,6 +11,7 @@ from torch import Tensor
 
 from advbench.catalog.registry import near_misses
 from advbench.config.data.name import ChosenImages
+from advbench.config.folders import refuse_in_data
 from advbench.datasets import load_dataset
 from advbench.datasets.dataset import Dataset
 from advbench.datasets.images.files import PictureError, read_picture
@@ -43,6 +44,11 @@ class Choice(NamedTuple):
     """True class of each image of the data set, as an index of the model's classes."""
     label_sets: Mapping[Path, tuple[int, ...]] = MappingProxyType({})
     """Labels of each image of a multi-label data set, as indices of the model's labels."""
+
+
+def refuse_own(out: Path, paths: Iterable[str | Path], data: ChosenImages | None) -> None:
+    """Refuse a folder for results among the pictures that are read; see :func:`refuse_in_data`."""
+    refuse_in_data(out, [*paths, None if data is None else data.spec.path])
 
 
 def choose(paths: Iterable[str | Path], data: ChosenImages | None, seed: int) -> tuple[Choice, Dataset | None]:

@@ -13,6 +13,7 @@ from advbench.config.suite import Suite
 from advbench.planning.plan import Plan, make_plan
 from advbench.planning.resources import Resources
 from advbench.planning.workers import PROCESS_BYTES, Wanted, Workers, choose_workers, largest_bytes
+from advbench.records.manifest import describe_misfits
 from advbench.records.pace import describe_duration
 from advbench.records.unit import Unit
 from advbench.sanitize import count_of
@@ -39,6 +40,8 @@ class Forecast(NamedTuple):
     """Tables, one for each model on each of its data sets."""
     total: str
     """Totals of units, passes, time and memory, in words."""
+    not_run: tuple[str, ...] = ()
+    """Sentences on the pairs of a model and a data set that do not fit together."""
 
 
 def forecast(suite: Suite, workers: Wanted) -> Forecast:
@@ -63,7 +66,8 @@ def forecast(suite: Suite, workers: Wanted) -> Forecast:
                 rows.setdefault((unit.name, unit.goal, bound), []).append(unit)
         texts = tuple((*key, *_sums(units, speed)) for key, units in rows.items())
         tables.append(ForecastTable(f"{model} on {data}", texts))
-    return Forecast(tuple(tables), _total(plan, speed, choose_workers(plan, suite.device, workers)))
+    total = _total(plan, speed, choose_workers(plan, suite.device, workers))
+    return Forecast(tuple(tables), total, tuple(describe_misfits(plan.misfits)))
 
 
 def _total(plan: Plan, speed: dict[tuple[str, str], float], workers: Workers) -> str:

@@ -1,6 +1,7 @@
 """Pairs the models of a suite with its data sets."""
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from advbench.catalog import DATASETS, MODELS
 from advbench.config.models.model import ModelSpec
@@ -8,9 +9,19 @@ from advbench.config.suite import DatasetSpec, Suite
 from advbench.errors import UserError
 from advbench.planning.fitting import made_for
 from advbench.planning.resources import Resources
+from advbench.records.manifest import Misfit
 
 
-def fitting_pairs(suite: Suite, resources: Resources) -> list[tuple[ModelSpec, DatasetSpec]]:
+class Pairing(NamedTuple):
+    """The models of a suite with the data sets that they are run on."""
+
+    pairs: list[tuple[ModelSpec, DatasetSpec]]
+    """The pairs that fit."""
+    misfits: list[Misfit]
+    """The pairs that do not."""
+
+
+def fitting_pairs(suite: Suite, resources: Resources) -> Pairing:
     """Pair every model with every data set that it is made for.
 
     Raises:
@@ -19,22 +30,25 @@ def fitting_pairs(suite: Suite, resources: Resources) -> list[tuple[ModelSpec, D
     misfits: dict[str, UserError] = {}
     beyond: dict[str, int] = {}  # label of a data set -> its largest class, where a model has fewer
 
-    def fit(model: ModelSpec, data: DatasetSpec) -> bool:
+    def misfit(model: ModelSpec, data: DatasetSpec) -> str:
+        """Why the two do not fit; empty if they do."""
         known = made_for(data.name, model.name, lambda: resources.model(model.label).num_classes)
         if known is not None:
-            return known
+            return "" if known else _other_data(model, data, resources)
         resources.dataset(data.label)  # one that cannot be opened is an error, whatever else there is
         try:
             labels = resources.matched(model.label, data.label).dataset.labels
         except UserError as error:
             misfits[data.label] = error
-            return False
-        if labels and max(labels) >= resources.judged(model.label, data.label).num_classes:
+            return error.message
+        classes = resources.judged(model.label, data.label).num_classes
+        if labels and max(labels) >= classes:
             beyond[data.label] = max(labels)
-            return False
-        return True
+            return f"the data has labels up to {max(labels)}, and the model has {classes} classes"
+        return ""
 
-    pairs = [(model, data) for model in suite.models for data in suite.datasets if fit(model, data)]
+    every = [(model, data, misfit(model, data)) for model in suite.models for data in suite.datasets]
+    pairs = [(model, data) for model, data, why in every if not why]
     for data in suite.datasets:
         if data.label in misfits and not any(pair[1] is data for pair in pairs):
             raise misfits[data.label]
@@ -44,7 +58,15 @@ def fitting_pairs(suite: Suite, resources: Resources) -> list[tuple[ModelSpec, D
                 other = "data set" if kind == "model" else "model"
                 message = f"suite {suite.name} has no {other} for the {kind} {spec.label!r}"
                 raise UserError(f"{message}{_made_for(spec, resources)}", hint=_labels(beyond))
-    return pairs
+    return Pairing(pairs, [Misfit(model.label, data.label, why) for model, data, why in every if why])
+
+
+def _other_data(model: ModelSpec, data: DatasetSpec, resources: Resources) -> str:
+    """Why a model is not run on a data set of the catalogue."""
+    if model.name in MODELS:
+        return "the model is for other data"
+    classes = resources.model(model.label).num_classes
+    return f"the data has {DATASETS[data.name].classes} classes, and the model has {classes}"
 
 
 def _labels(beyond: Mapping[str, int]) -> str:

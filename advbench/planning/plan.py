@@ -30,6 +30,7 @@ from advbench.planning.identity.run import suite_identity, surroundings
 from advbench.planning.pairing import fitting_pairs
 from advbench.planning.resources import Resources
 from advbench.planning.units.cutting import Pair, attack_units, check_units, proof_units, runs
+from advbench.records.manifest import Misfit
 from advbench.records.unit import FORMAT, Unit, digest
 from attacks.speed.agreement import FEW
 
@@ -45,6 +46,8 @@ class Plan(NamedTuple):
     """Label of a data set -> names of its classes."""
     footprints: dict[tuple[str, str], Footprint]
     """Model and data set -> cost of one image."""
+    misfits: tuple[Misfit, ...] = ()
+    """The pairs of a model and a data set that do not fit together, so that nothing is run on them."""
 
     @property
     def run_id(self) -> str:
@@ -73,7 +76,7 @@ def make_plan(suite: Suite, resources: Resources, forms: Mapping[str, Choice] = 
             parameters or budgets.
     """
     around = surroundings(resources.device.type)
-    pairs = fitting_pairs(suite, resources)
+    pairs, misfits = fitting_pairs(suite, resources)
     digests = {model.label: resources.digest(model.label) for model, _ in pairs}
     drafts = [
         _draft(suite, resources, pair, around | {"model_digest": digests[pair[0].label]}, forms) for pair in pairs
@@ -93,7 +96,8 @@ def make_plan(suite: Suite, resources: Resources, forms: Mapping[str, Choice] = 
         if draft.size is not None
     }
     stages = zip(*(draft.stages for draft in drafts), strict=True)
-    return Plan(tuple(unit for stage in stages for units in stage for unit in units), identity, classes, sizes)
+    units = tuple(unit for stage in stages for units in stage for unit in units)
+    return Plan(units, identity, classes, sizes, tuple(misfits))
 
 
 class _Draft(NamedTuple):

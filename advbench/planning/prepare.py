@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import torch
 
+from advbench.config.folders import refuse_in_data
 from advbench.config.suite import Suite
 from advbench.datasets.dataset import Dataset
 from advbench.models.classifier import Classifier
@@ -58,9 +59,12 @@ def prepared(
         progress: Called when planning begins.
 
     Raises:
-        UserError: Something cannot be loaded, the folder cannot be written to, or another process is using it.
+        UserError: Something cannot be loaded, the folder cannot be written to or is inside one whose images are read,
+            or another process is using it.
     """
     files = RunFolder(folder)
+    if not files.manifest.exists():
+        refuse_in_data(folder, (data.path for data in suite.datasets if data.label not in (datasets or {})))
     with files.held(), one_thread(), terminable(), torch.inference_mode(False), torch.enable_grad():
         progress("planning", 0, 0)
         resources = Resources(suite, models, datasets)

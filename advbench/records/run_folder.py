@@ -3,13 +3,17 @@
 import json
 import os
 import platform
+import shlex
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from advbench.config.fields import AS_IT_WAS
+from advbench.config.suite import Suite
+from advbench.config.suite_files import code_of
 from advbench.errors import UserError, first_line
 from advbench.records.manifest import check_manifest, version_of
 from advbench.records.storage.atomic import folder_for_results, write_atomic
@@ -91,6 +95,16 @@ class RunFolder:
             return Holder(int(pid), host)
         except (OSError, ValueError):
             return None
+
+    @property
+    def resuming(self) -> str:
+        """The command that resumes the run, with the options that its plugins and the code of its models need."""
+        words = ["advbench resume", shlex.quote(str(self.path))]
+        with suppress(UserError):  # without a manifest, the command says so itself
+            manifest = self.read_manifest()
+            words += [f"--plugin {name}" for name in sorted(manifest.get("identity", {}).get("plugins", {}))]
+            words += ["--allow-code"] if code_of(Suite.model_validate(manifest["suite"], context=AS_IT_WAS)) else []
+        return " ".join(words)
 
     def shard(self, unit_id: str) -> Path:
         """The rows of a unit."""

@@ -14,7 +14,7 @@ from advbench.records.flag import Flag
 from advbench.records.imported import read_imported, with_imported
 from advbench.records.record import UNKNOWN
 from advbench.records.run_folder import RunFolder
-from advbench.records.storage.atomic import write_atomic
+from advbench.records.storage.atomic import ANOTHER_FILE, write_atomic
 from advbench.records.storage.checksum import seal_of
 from advbench.records.storage.shards import as_frame, as_whole, gathered, read_shard, read_whole
 from advbench.records.storage.tables import guarded
@@ -87,7 +87,7 @@ class StoredRun:
                 frame[name] = column.astype("object").map(
                     lambda classes: json.dumps(list(map(int, classes))), na_action="ignore"
                 )
-        return write_atomic(Path(path), frame.to_csv(index=False).encode())
+        return write_atomic(Path(path), frame.to_csv(index=False).encode(), hint=ANOTHER_FILE)
 
 
 def read_run(folder: str | Path) -> StoredRun:

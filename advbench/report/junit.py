@@ -8,16 +8,24 @@ from typing import TYPE_CHECKING
 from advbench.analysis.anytime.estimate import Estimate
 from advbench.analysis.compare import CORRUPTIONS
 from advbench.analysis.corruptions.errors import CorruptionResults
+from advbench.analysis.labels.rates import LabelTable
 from advbench.analysis.metrics import WORST_CASE, Cell
 from advbench.analysis.threats import WHOLE_RUN, Threat
+from advbench.analysis.transfer.matrix import TransferMatrix
 from advbench.analysis.verdict import GateResult, Verdict
+from advbench.config.budgets import describe_norm
 from advbench.report.columns import describe_left_out, describe_place, tables
 from advbench.report.corruptions.tables import heat_maps
+from advbench.report.labels.tables import LABEL_COLUMNS, LabelRows, label_rows
+from advbench.report.transfer.tables import transfer_tables
 
 if TYPE_CHECKING:
     from advbench.records.stored_run import StoredRun
 
 _ILLEGAL = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+_COUNTED = {"tests": "", "failures": "failure", "errors": "error", "skipped": "skipped"}
+"""Attribute of a suite that counts test cases -> the element that a case counts for; empty: every case."""
 
 
 def run_junit(verdict: Verdict, run: "StoredRun") -> str:
@@ -48,8 +56,14 @@ def as_junit(verdict: Verdict, properties: Iterable[tuple[str, str]] = ()) -> st
     for found, heat_map in zip(verdict.analysis.corruptions, heat_maps(verdict.analysis.corruptions), strict=True):
         suite = _suite(root, heat_map.title, known)
         _count(suite, [*_errors(suite, found), _mean_error(suite, found, heat_map.lead, verdict)])
+    for labels, rows in zip(verdict.analysis.label_tables, label_rows(verdict.analysis.label_tables), strict=True):
+        suite = _suite(root, rows.title, known)
+        _count(suite, _labels(suite, labels, rows))
+    for matrix, crossed in zip(verdict.analysis.transfer, transfer_tables(verdict.analysis.transfer), strict=True):
+        suite = _suite(root, crossed.title, known)
+        _count(suite, _transfer(suite, matrix))
     _of_the_run(root, verdict)
-    for name in ("tests", "failures", "errors"):
+    for name in _COUNTED:
         root.set(name, str(sum(int(suite.get(name, 0)) for suite in root)))
     ET.indent(root)
     return f'<?xml version="1.0" encoding="utf-8"?>\n{ET.tostring(root, encoding="unicode")}\n'
@@ -104,6 +118,24 @@ def _mean_error(suite: ET.Element, found: CorruptionResults, lead: str, verdict:
     return _told(suite, _where(found), "mean error under corruptions", lead, failures)
 
 
+def _labels(suite: ET.Element, table: LabelTable, rows: LabelRows) -> Iterator[ET.Element]:
+    """Add a test case for each label of a multi-label model."""
+    where, bound = f"{table.model}.{table.dataset}.labels", describe_norm(table.norm, table.eps)
+    yield _told(suite, where, f"every label, {bound}", rows.lead)
+    for rates, texts in zip(table.rates, rows.rows, strict=True):
+        told = [f"{column.heading} {text}" for column, text in zip(LABEL_COLUMNS[1:], texts[1:], strict=True) if text]
+        yield _told(suite, where, f"label {rates.name}, {bound}", "; ".join(told))
+
+
+def _transfer(suite: ET.Element, found: TransferMatrix) -> Iterator[ET.Element]:
+    """Add a test case for each model that candidates made on another were judged on."""
+    bound = describe_norm(found.norm, found.eps)
+    for (source, model), cell in found.cells.items():
+        where = f"{model}.{found.dataset}.{found.goal}"
+        text = f"success {cell.success}; clean agreement {cell.agreement}"
+        yield _told(suite, where, f"transfer of {found.attack} from {source}, {bound}", text)
+
+
 def _where(found: CorruptionResults) -> str:
     return f"{found.model}.{found.dataset}.{CORRUPTIONS}"
 
@@ -123,7 +155,7 @@ def _of_the_run(root: ET.Element, verdict: Verdict) -> None:
     case = ET.SubElement(suite, "testcase", classname="advbench", name="complete", time="0.000")
     if not verdict.decided:
         _problem(case, "error", verdict.headline.partition(":")[0].lower(), verdict.headline)
-    cases = [case]
+    cases = [case, *_misfits(suite, verdict)]
     cases += [
         _told(suite, "advbench", result.gate, result.message, [] if result.passed else [result])
         for result in verdict.results
@@ -138,15 +170,23 @@ def _of_the_run(root: ET.Element, verdict: Verdict) -> None:
     _count(suite, cases)
 
 
+def _misfits(suite: ET.Element, verdict: Verdict) -> Iterator[ET.Element]:
+    """Add a skipped test case for each pair of a model and a data set that do not fit together."""
+    for misfit in verdict.analysis.misfits:
+        where = f"{misfit.model}.{misfit.dataset}"
+        case = ET.SubElement(suite, "testcase", classname=_legal(where), name="not run", time="0.000")
+        ET.SubElement(case, "skipped", message=_legal(misfit.why))
+        yield case
+
+
 def _problem(case: ET.Element, kind: str, name: str, message: str) -> None:
     ET.SubElement(case, kind, type=name, message=_legal(message)).text = _legal(message)
 
 
 def _count(suite: ET.Element, cases: Iterable[ET.Element]) -> None:
     every = list(cases)
-    suite.set("tests", str(len(every)))
-    for plural, kind in (("failures", "failure"), ("errors", "error")):
-        suite.set(plural, str(sum(case.find(kind) is not None for case in every)))
+    for name, kind in _COUNTED.items():
+        suite.set(name, str(sum(not kind or case.find(kind) is not None for case in every)))
 
 
 def _legal(text: str) -> str:

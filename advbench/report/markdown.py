@@ -8,6 +8,7 @@ from advbench.analysis.compare import Comparison
 from advbench.analysis.metrics import WORST_CASE
 from advbench.analysis.verdict import Verdict
 from advbench.records.flag import for_people
+from advbench.records.manifest import describe_misfits
 from advbench.report.both_sides import sides_of
 from advbench.report.columns import CHANGE_COLUMNS, COLUMNS, Column, describe_place, differences, legend, tables
 from advbench.report.corruptions.tables import CAPTION, heat_maps
@@ -69,6 +70,7 @@ def _lines(verdict: Verdict, title: str) -> Iterator[str]:
         for flag in for_people(verdict.analysis.flags):
             yield f"- **{flag.severity}** {escaped(str(flag))}"
         yield ""
+    yield from _listed(describe_misfits(verdict.analysis.misfits))
     yield from _profiles(pages(verdict.analysis.profiles))
     yield from _rankings(ranking_pages(verdict.analysis.rankings))
     for table in tables(verdict.analysis.cells):

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 from advbench.analysis.run_analysis import RunAnalysis
 from advbench.records.flag import for_people
+from advbench.records.manifest import describe_misfits
 from advbench.report.both_sides import Sides, sides_of
 from advbench.report.columns import COLUMNS, tables
 from advbench.report.corruptions.tables import heat_maps
@@ -23,6 +24,7 @@ def as_html(analysis: RunAnalysis) -> str:
     from markupsafe import escape
 
     parts = [f"<p><b>{flag.severity}</b> {escape(str(flag))}</p>" for flag in for_people(analysis.flags)]
+    parts += [f"<p>{escape(sentence)}</p>" for sentence in describe_misfits(analysis.misfits)]
     for table in tables(analysis.cells):
         shown = [i for i in range(len(COLUMNS)) if any(row[i] for row in table.rows)]
         rows = ([row[i] for i in shown] for row in table.rows)

@@ -16,6 +16,7 @@ from advbench.analysis.metrics import WORST_CASE
 from advbench.analysis.run_analysis import RunAnalysis
 from advbench.analysis.verdict import Verdict
 from advbench.records.flag import for_people
+from advbench.records.manifest import describe_misfits
 from advbench.records.record import PROOF
 from advbench.report.both_sides import Sides, sides_of
 from advbench.report.columns import (
@@ -103,6 +104,7 @@ def numbers(analysis: RunAnalysis) -> RenderableType:
     lines: list[RenderableType] = [
         Text(f"  flag {flag.severity} {_plain(str(flag))}", style="yellow") for flag in for_people(analysis.flags)
     ]
+    lines += [Text(f"  {sentence}", style="dim") for sentence in describe_misfits(analysis.misfits)]
     for page in pages(analysis.profiles):
         lines += ["", *_profile(page)]
     for ranking in ranking_pages(analysis.rankings):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from advbench.catalog.registry import resolve
 from advbench.errors import UserError, not_installed
+from advbench.records.run_folder import RunFolder
 
 if TYPE_CHECKING:
     from advbench.analysis.verdict import Verdict
@@ -79,8 +80,9 @@ def track(name: str, verdict: "Verdict", run: "StoredRun") -> str:
         with tempfile.TemporaryDirectory() as folder:
             where: str = resolve(TRACKERS[name].target)(entry_of(verdict, run, Path(folder)))
     except (Exception, SystemExit) as error:  # third-party code may fail in any way and must not harm the run
+        again = RunFolder(run.folder).resuming
         raise UserError(
             f"the run could not be sent to {name}: {reason(error)}",
-            hint=f"its results are in {run.folder}; to try again: advbench resume {run.folder} --track {name}",
+            hint=f"its results are in {run.folder}; to try again: {again} --track {name}",
         ) from error
     return where

@@ -7,6 +7,7 @@ from typing import Any
 from torch import nn
 
 from advbench.catalog.zoo import ZOO, ZooData
+from advbench.config.folders import refuse_in_data
 from advbench.datasets.trained_on import file_beside, ids_of_pixels
 from advbench.models.files.contents import Contents, packed
 from advbench.models.files.weights import load_into, read_state_dict, sha256_of
@@ -42,6 +43,8 @@ def train(config: TrainConfig, progress: Progress = lambda *_: None) -> dict[str
         UserError: The data are missing, or the checkpoint belongs to another training or cannot be written.
     """
     recipe = config.recipe
+    if isinstance(recipe, TransferRecipe):
+        refuse_in_data(config.out, [config.data_root])
     with folder_for_results(config.out) as folder:
         made = transfer(config, recipe, progress) if isinstance(recipe, TransferRecipe) else _zoo(config, progress)
         progress(f"{recipe.model}: measuring", 0, 1)

@@ -19,7 +19,9 @@ def made(tmp_path_factory):
     """A folder with a run in L-infinity and L2, the code of its network and an ONNX file of it."""
     folder = tmp_path_factory.mktemp("made")
     attacks = [{"name": "pgd", "params": {"steps": 10}, "norms": ["linf", "l2"]}]
-    evidence_runs.run(folder / "run", attacks=attacks, goals=["untargeted"], norms=["linf", "l2"])
+    norms = ["linf", "l2"]
+    eps = {norm: evidence_runs.EPS[norm] for norm in norms}
+    evidence_runs.run(folder / "run", attacks=attacks, goals=["untargeted"], norms=norms, eps=eps)
     (folder / "nets.py").write_text(evidence_runs.NETS)
     (folder / "net.onnx").write_bytes(as_onnx(network()))
     return folder

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import sys
 from pathlib import Path
 
 import fakes
@@ -224,6 +225,17 @@ def test_no_boundary_is_said_to_be_crossed_where_the_class_stays(tmp_path, foole
     done = explain(model, Subject("grey", x, x + (0.2 if fooled else 0.05)), tmp_path)
     (path,) = (section for section in done.sections if section.name == "path")
     assert ("crosses a boundary" in path.text) == fooled
+
+
+def test_without_captum_it_is_said_once_with_what_to_install(folder, monkeypatch):
+    monkeypatch.setitem(sys.modules, "captum", None)
+    result = run("tiger.png", *ALL, "--out", "out")
+    assert result.exit_code == 0
+    told = " ".join(result.stdout.split())
+    needed = 'this needs the package captum, which is not installed; pip install "advbench[explain]"'
+    assert f"grad-cam, saliency, smooth-saliency, integrated-gradients, occlusion: Not possible: {needed}." in told
+    assert told.count("captum") == 1
+    assert Path("out/explain.html").read_text(encoding="utf-8").count("captum") == 1
 
 
 def test_of_a_black_box_what_is_impossible_says_why(tmp_path):

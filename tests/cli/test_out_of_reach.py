@@ -41,7 +41,7 @@ CLOSED = {
     "data": ("attack", "--model", "tiny", "--data", "closed/x.npz"),
     "arrays": ("attack", "--model", "tiny", "--data", "arrays:closed"),
     "shards": ("attack", "--model", "tiny", "--data", "parquet:closed"),
-    "part of the shards": ("attack", "--model", "tiny", "--data", "parquet:."),
+    "part of the shards": ("attack", "--model", "tiny", "--data", "parquet:.", "--out", "../out"),
     "look": ("datasets", "closed"),
     "other run": ("compare", "run", "closed/run"),
     "perturbation": ("universal", "eval", "closed/p.safetensors", "tiger.png", *QUICK[:2]),

@@ -161,10 +161,7 @@ def test_a_baseline_is_written_once_and_then_updated(folder):
 def test_no_baseline_of_half_a_run(folder):
     write_run(Path("half"), ROWS, lost=1)
     write_run(Path("none"), [])
-    assert (
-        "the run in half is not finished\nfinish it with advbench resume half"
-        in run("baseline", "write", "half").stderr
-    )
+    assert "the run in half is not finished\nfinish it: advbench resume half" in run("baseline", "write", "half").stderr
     assert "the run in none has no images" in run("baseline", "write", "none").stderr
     assert run("baseline", "update", "run").exit_code == 2
     assert not Path("advbench-baseline.json").exists()

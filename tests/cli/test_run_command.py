@@ -100,7 +100,7 @@ def test_full_trust_is_forecast_and_done():
 
 
 def test_adaptive_needs_a_norm_that_it_works_in():
-    suite = Path("small.toml").read_text()
+    suite = Path("small.toml").read_text().replace('name = "pgd"', 'name = "sparse_rs"')
     Path("other.toml").write_text(suite.replace("\neps = { linf = [0.01, 0.1]", '\nnorms = "l0"\neps = { l0 = 9'))
     result = advb("run", "other.toml", *PLUGIN, "--adaptive", "--dry-run", code=2)
     assert "--adaptive supports linf, l2, l1, and the suite uses l0" in result.stderr

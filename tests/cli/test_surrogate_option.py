@@ -10,7 +10,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 import advbench
-from attacks import MIFGSM, Untargeted, ensemble
+from attacks import MIFGSM, Fast, Untargeted, ensemble
 
 NETS = """
 import torch
@@ -23,6 +23,9 @@ def net(classes=10, side=28):
 
 def five():
     return net(5)
+
+def own():
+    return Classifier(net(), num_classes=10, mean=[0.5], preprocess=lambda picture: torch.zeros(1, 28, 28))
 
 def small():
     return Classifier(net(side=14), num_classes=10, mean=[0.5], input_size=14)
@@ -48,7 +51,7 @@ def attacked(*options):
 
 @pytest.mark.parametrize("names", ["mlp_mnist", "mnist_convnet+mlp_mnist"])
 def test_the_attack_sees_the_surrogate_and_the_model_judges(names):
-    rows, x_adv = attacked("--surrogate", names)
+    rows, x_adv = attacked("--surrogate", names, "--precise")
     judge, data = advbench.load_model("lenet"), advbench.load_dataset("mnist-samples")
     x = torch.stack([judge.preprocess(data.read(data.images.index(row["image"]))) for row in rows])
     others = [advbench.load_model(name) for name in names.split("+")]
@@ -82,6 +85,38 @@ def test_a_model_of_ones_own_with_images_of_another_size():
     assert {row["surrogate"] for row in rows} == {"nets.py:small"}
 
 
+def test_photographs_are_attacked_at_their_own_size_on_it():
+    """On the model itself as a surrogate, the file is that of the plain attack; on another it is not."""
+    digit = advbench.load_dataset("mnist-samples").read(0)
+    digit.resize((40, 40)).save("photo.png")
+    options = ("--model", "lenet", "--attack", "mifgsm", "--goal", "untargeted", "--eps", "0.3", "--size", "original")
+    written = {}
+    for names in ("", "lenet", "mlp_mnist", "mnist_convnet+mlp_mnist"):
+        surrogate = ("--surrogate", names) if names else ()
+        done = run("attack", "photo.png", *options, "--device", "cpu", "--json", "--quiet", *surrogate, "--out", "out")
+        (row,) = json.loads(done.stdout)
+        assert row["surrogate"] == names.replace("+", " + ")
+        written[names] = Path("out/adversarial.png").read_bytes()
+    assert written[""] == written["lenet"]
+    assert len({*written.values()}) == 3
+
+
+def test_its_gradients_come_from_its_fastest_form(monkeypatch):
+    """As in runs, and recorded; `--precise` has it as it is."""
+    asked = []
+
+    def quick(net, x, most):
+        asked.append((net.name, tuple(x.shape[1:]), most))
+        return Fast(net, "channels_last", x)
+
+    monkeypatch.setattr("advbench.pictures.sessions.surrogate.fastest_here", quick)
+    rows, _ = attacked("--surrogate", "mnist_convnet+nets.py:small", "--limit", 1)
+    assert asked == [("mnist_convnet", (1, 28, 28), "bfloat16"), ("nets.py:small", (1, 14, 14), "bfloat16")]
+    assert [row["form"] for row in rows] == ["channels_last"]
+    rows, _ = attacked("--surrogate", "mnist_convnet", "--limit", 1, "--precise")
+    assert (len(asked), [row["form"] for row in rows]) == (2, ["plain"])
+
+
 def test_its_code_is_announced():
     done = run(*ATTACK, "--surrogate", "nets.py:net", "--limit", 1, "--quiet")
     assert done.exit_code == 0
@@ -99,7 +134,7 @@ def test_its_code_is_announced():
         (("--surrogate", "gray_cnn"), "'lenet': gray_cnn is for CIFAR-10 grey, and lenet for MNIST"),
         (("--surrogate", "mlp_mnst"), "error: unknown model 'mlp_mnst'\ndid you mean mlp_mnist"),
         (("--surrogate", "lenet+"), "error: unknown model ''"),
-        (("--surrogate", "mlp_mnist", "--size", "original"), "goes with the model's input only"),
+        (("--surrogate", "nets.py:own", "--size", "original"), "cannot see how nets.py:own resizes pictures"),
     ],
 )
 def test_what_does_not_fit_is_told_before_the_attack(options, message):

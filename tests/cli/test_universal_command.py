@@ -202,10 +202,12 @@ def test_another_model_or_size_is_refused_unless_it_is_meant(fitted, photographs
 
 
 def test_a_picture_that_cannot_be_read_is_left_out_and_named(photographs, tmp_path):
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
     for path in photographs.iterdir():
-        (tmp_path / path.name).write_bytes(path.read_bytes())
-    (tmp_path / "broken.png").write_bytes(b"broken")
-    result = run(*FIT, tmp_path, "--out", tmp_path / "out")
+        (pictures / path.name).write_bytes(path.read_bytes())
+    (pictures / "broken.png").write_bytes(b"broken")
+    result = run(*FIT, pictures, "--out", tmp_path / "out")
     assert result.exit_code == 0
     assert "broken.png" in result.stderr
 

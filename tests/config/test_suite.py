@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import tomllib
 from decimal import Decimal
 from fractions import Fraction
 
@@ -15,7 +16,7 @@ from advbench.config.gates import Gates
 from advbench.config.models.model import ModelSpec
 from advbench.config.models.surrogate import SurrogateSpec
 from advbench.config.suite import HARMLESS, AttackSpec, DatasetSpec, Suite
-from advbench.config.suite_files import load_suite, suite_names
+from advbench.config.suite_files import load_suite, on_surrogates, suite_names
 from advbench.errors import UserError
 from advbench.evaluation.attack_factory import make_attack
 from advbench.planning.plan import fitting_pairs, make_plan
@@ -30,7 +31,7 @@ def test_built_in_suites_are_in_order(name):
     suite = load_suite(name)
     assert suite.name == name
     assert suite.description
-    assert {model.label for model, _ in fitting_pairs(suite, Resources(suite))} == {m.label for m in suite.models}
+    assert {model.label for model, _ in fitting_pairs(suite, Resources(suite)).pairs} == {m.label for m in suite.models}
 
 
 def test_short_forms_and_long_ones():
@@ -132,8 +133,42 @@ def test_budgets_in_a_norm_that_is_not_asked_for_are_refused(tmp_path, lines, pl
     say = "has budgets in l2, and no attack is run in l2\nadd it to norms, or take l2 out of eps"
     with pytest.raises(UserError, match=f"suite x: {place} {say}"):
         load_suite(file)
+    table = {"name": "x", **tomllib.loads(file.read_text())}
+    with pytest.raises(UserError, match=f"suite x: {place} {say}"):
+        load_suite(table)
+    with pytest.raises(UserError, match=f"suite x: {place} {say}"):
+        load_suite(Suite(**table))
     file.write_text(f'norms = ["linf", "l2"]\n{file.read_text()}')
     assert load_suite(file).norms == ("linf", "l2")
+
+
+@pytest.mark.parametrize(
+    ("key", "asked", "idle"),
+    [
+        ("norms", ["linf", "l0"], "l0"),
+        ("norms", ["l0"], "l0"),
+        ("goals", ["untargeted", "label-on:3"], "label-on:3"),
+    ],
+)
+def test_norms_and_goals_that_no_attack_takes_are_refused(tmp_path, key, asked, idle):
+    """They would be left out without a word: no row of any report would mention them."""
+    table = {"name": "x", "models": "lenet", "datasets": "mnist-samples", "eps": {"linf": 0.1}, key: asked}
+    spec = {"name": "pgd", "goals": "untargeted"} if key == "goals" else {"name": "pgd"}
+    if "l0" in asked:
+        table["eps"] = {norm: 0.1 if norm == "linf" else 10 for norm in asked}
+    say = f"suite x: {key} has {idle}, and no attack of the suite takes it\ntake it out of {key}, or add an attack"
+    with pytest.raises(UserError, match=say):
+        load_suite(table | {"attacks": [spec]})
+    other = {"name": "fmn", "goals": idle} if key == "goals" else {"name": "fmn", "norms": idle}
+    assert getattr(load_suite(table | {"attacks": [spec, other]}), key) == tuple(asked)
+
+
+def test_norms_that_nobody_asked_for_are_not_missed():
+    """The suite's default is for attacks that name none; on a surrogate, it is still the default."""
+    table = {"name": "x", "models": "lenet", "datasets": "mnist-samples", "attacks": {"name": "ddn", "norms": "l2"}}
+    suite = load_suite(table)
+    assert suite.norms == ("linf",)
+    assert load_suite(on_surrogates(suite, ["mlp_mnist"])).norms == ("linf",)
 
 
 def test_full_has_every_model_of_one_class_that_is_carried_with_pictures_and_every_attack():

@@ -17,7 +17,7 @@ import accidents
 import hearing
 import pandas as pd
 import pytest
-from accidents import SUITE, TOML, finish, slow_suite, start, wait_for
+from accidents import ONLY_LINF, SUITE, TOML, finish, slow_suite, start, wait_for
 from waiting import LIMIT, ended, until
 
 import advbench
@@ -243,7 +243,7 @@ def test_a_file_in_place_of_the_folder(tmp_path):
 
 
 def test_an_attack_that_never_comes_back_is_unknown_and_tried_again_on_resuming(tmp_path, monkeypatch):
-    suite = SUITE | {"attacks": "hang", "noise": False, "time_limit": 0.3, "images": 2}
+    suite = ONLY_LINF | {"attacks": "hang", "noise": False, "time_limit": 0.3, "images": 2}
     done = run(suite, out=tmp_path)
     assert (done.frame["status"] == UNKNOWN).all()
     assert done.frame["error"].str.contains("it took longer than the time limit of 0.3 seconds").all()
@@ -290,7 +290,7 @@ class TestWorkers:
         assert max(event.get("attempts", 0) for event in events(tmp_path / "run")) == 2
 
     def test_a_unit_that_always_kills_its_worker_is_unknown(self, tmp_path):
-        done = run(SUITE | {"attacks": "always_suicide", "images": 5, "noise": False}, out=tmp_path, workers=2)
+        done = run(ONLY_LINF | {"attacks": "always_suicide", "images": 5, "noise": False}, out=tmp_path, workers=2)
         assert (done.frame["status"] == UNKNOWN).all()
         assert done.frame["error"].str.contains("its process ended with code -9, 3 times").all()
         assert set(done.frame["reason"]) == {Reason.CRASHED}

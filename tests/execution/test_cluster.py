@@ -11,7 +11,7 @@ import accidents
 import hearing
 import pandas as pd
 import pytest
-from accidents import SUITE, TOML
+from accidents import ONLY_LINF, SUITE, TOML
 from clusters import dask
 from hosts import hosts
 from tables import tables_restored
@@ -75,7 +75,7 @@ class TestAccidents:
         monkeypatch.syspath_prepend(tmp_path)
         Path("nets.py").write_text("import fakes\n\ndef net():\n    return fakes.classifier()\n")
         Path("carried.py").write_text(CARRIED)
-        wanted = SUITE | {"models": {"name": "nets.py:net", "label": "mine"}, "attacks": "carried", "noise": False}
+        wanted = ONLY_LINF | {"models": {"name": "nets.py:net", "label": "mine"}, "attacks": "carried", "noise": False}
         with tables_restored():
             load_plugins(["carried"])
             suite = load_suite(wanted, allow_code=True)
@@ -111,7 +111,7 @@ class TestAccidents:
         same(golden, done)
 
     def test_a_unit_that_kills_its_process_costs_nobody_else(self, two, tmp_path):
-        suite = SUITE | {"attacks": ["always_suicide", {"name": "pgd", "params": {"steps": 2}}], "noise": False}
+        suite = ONLY_LINF | {"attacks": ["always_suicide", {"name": "pgd", "params": {"steps": 2}}], "noise": False}
         done = run(suite | {"images": 5}, out=tmp_path, cluster=two.file)
         lost = done.frame["attack"] == "always_suicide"
         assert (done.frame.loc[lost, "status"] == "unknown").all()
@@ -119,7 +119,7 @@ class TestAccidents:
         assert (done.frame.loc[~lost, "status"] == "ok").all()
 
     def test_a_unit_that_hangs_is_ended(self, two, tmp_path):
-        suite = SUITE | {"attacks": ["hang", {"name": "pgd", "params": {"steps": 2}}], "noise": False}
+        suite = ONLY_LINF | {"attacks": ["hang", {"name": "pgd", "params": {"steps": 2}}], "noise": False}
         done = run(suite | {"time_limit": 20, "images": 4}, out=tmp_path, cluster=two.file)
         hung = done.frame["attack"] == "hang"
         assert (done.frame.loc[hung, "status"] == "unknown").all()

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from accidents import SUITE
+from accidents import ONLY_LINF, SUITE
 from tables import tables_restored
 
 import advbench
@@ -207,7 +207,10 @@ def test_nothing_to_do(tmp_path):
         ({"eps": {"linf": [0.01, 0.2], "l2": 0.5}}, r"suite\.eps\.linf\[1\]: 0\.1 -> 0\.2"),
         ({"images": 3}, r"suite\.images: nothing -> 3"),
         ({"noise": False}, r"suite\.noise: True -> False"),
-        ({"attacks": [{"name": "pgd", "params": {"steps": 4}}]}, r"suite\.attacks"),
+        (
+            {"attacks": [{"name": "pgd", "params": {"steps": 4}}], "eps": {"linf": [0.01, 0.1]}},
+            r"suite\.attacks",
+        ),
         ({"goals": "topk-exclusion:2"}, r"suite\.goals\[0\]: untargeted -> topk-exclusion:2"),
     ],
 )
@@ -261,15 +264,15 @@ def test_a_model_without_a_data_set_is_named(tmp_path):
             {"attacks": ["fgsm", {"name": "pgd", "params": {"steps": "ten"}}]},
             r"suite small, attacks\[1\]: .*expected steps of PGD to be a whole number, got 'ten'",
         ),
-        ({"attacks": "ddn"}, r"attacks\[0\]: ddn supports none of the suite's norms: linf"),
-        ({"attacks": "pgd", "norms": "l1"}, r"attacks\[0\]: pgd needs budgets in l1\nadd l1 to eps"),
+        ({"attacks": ["pgd", "ddn"]}, r"attacks\[1\]: ddn supports none of the suite's norms: linf"),
+        ({"attacks": "pgd", "norms": "l1", "eps": {}}, r"attacks\[0\]: pgd needs budgets in l1\nadd l1 to eps"),
         ({"goals": "topk-exclusion:11"}, "k is at most 10 for the 20 classes of tiny"),
         ({"goals": "targeted:lion"}, "tiny has no class 'lion'"),
     ],
 )
 def test_what_cannot_be_run_is_refused_before_anything_is_written(tmp_path, change, message):
     with pytest.raises(UserError, match=message):
-        run(SUITE | change, out=tmp_path / "run")
+        run(ONLY_LINF | change, out=tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
@@ -334,7 +337,8 @@ def test_progress_counts_units(tmp_path):
 
 def test_max_passes_cuts_an_attack_off(tmp_path):
     frugal = {"name": "pgd", "params": {"steps": 50}, "max_passes": 9}
-    done = run(SUITE | {"attacks": [frugal, {"name": "pgd", "params": {"steps": 50}}], "noise": False}, out=tmp_path)
+    attacks = [frugal, {"name": "pgd", "params": {"steps": 50}}]
+    done = run(ONLY_LINF | {"attacks": attacks, "noise": False}, out=tmp_path)
     capped = done.frame["params"].map(lambda text: json.loads(text).get("max_passes") == 9).astype(bool)
     passes = done.frame["forwards"] + done.frame["backwards"]
     assert passes[capped].max() <= 9 < passes[~capped].max()

@@ -91,7 +91,8 @@ def test_a_mistake_is_told_in_a_sentence(tmp_path, arguments, message):
 
 
 def test_a_run_that_kept_nothing_says_so(folder, tmp_path):
-    run(SUITE | {"save": "none", "attacks": SUITE["attacks"][:1]}, out=tmp_path / "run")
+    alone = {"attacks": SUITE["attacks"][:1], "eps": {"linf": [0.1]}}
+    run(SUITE | {"save": "none", **alone}, out=tmp_path / "run")
     result = explain("--run", tmp_path / "run", "--out", tmp_path / "out")
     assert result.exit_code == 2
     assert "kept no image that was fooled" in result.stderr

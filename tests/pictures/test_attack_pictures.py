@@ -249,8 +249,9 @@ def test_without_out_pictures_of_one_name_are_told_apart_too(without_panel, tmp_
 
 
 def test_a_picture_named_twice_is_attacked_once(without_panel, tmp_path):
-    path = fakes.picture(tmp_path / "a.png")
-    assert len(attack_pictures(configured(path, str(path), tmp_path, out=tmp_path / "out"))) == 1
+    (tmp_path / "pictures").mkdir()
+    path = fakes.picture(tmp_path / "pictures" / "a.png")
+    assert len(attack_pictures(configured(path, str(path), path.parent, out=tmp_path / "out"))) == 1
 
 
 @pytest.mark.parametrize("batch_size", [1, 16])

@@ -108,12 +108,23 @@ def test_corruptions_and_proofs_are_reported_as_what_was_tested():
     assert "Corruptions change an image without regard to the model" in clause(text, 3)
     assert "tried to prove that no perturbation within eps meets it" in clause(text, 3)
     assert "| fog | 50.0 | 50.0 % " in clause(text, 5)
-    assert "goals, norms, sizes and corruptions of clause 3 were tested" in clause(text, 7)
+    assert "goals, norms and sizes and the corruptions of clause 3 were tested" in clause(text, 7)
     assert "| corruption error | 15(4) |" in clause(text, 8)
     assert "| corruption error, net on toy, mean over corruptions and severities | 50.0 % " in clause(text, 8)
     assert "Threats:" not in clause(report(fog, Gates()), 3)
     for word in ("orruption", "prove that"):
         assert word not in report(ROWS).replace("mean corruption error", "")
+
+
+def test_of_corruptions_alone_nothing_is_said_of_attacks():
+    """No attack was to be run: none is missing, nothing was to be proved, and there is no worst case."""
+    fog = images([0.3, None], attack="corruption/fog", eps=None, params='{"severity": 1, "constants": "auto"}')
+    text = report(fog, Gates())
+    assert "Only the corruptions of clause 3 were tested" in clause(text, 7)
+    told = clause(text, 3) + clause(text, 6) + clause(text, 7)
+    for words in ("black box", "proved", "a worst case is", "upper bound", "attack proposes"):
+        assert words in clause(report(), 3) + clause(report(), 6) + clause(report(ROWS[:20]), 7)
+        assert words not in told
 
 
 def test_a_single_image_is_one_image():

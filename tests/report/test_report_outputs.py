@@ -190,8 +190,8 @@ def test_as_junit():
         as_junit(verdict(), [("run_id", "0123"), ("seed", "0")])
         == """\
 <?xml version="1.0" encoding="utf-8"?>
-<testsuites name="advbench" tests="6" failures="1" errors="0">
-  <testsuite name="net on toy · untargeted · Linf" tests="4" failures="1" errors="0">
+<testsuites name="advbench" tests="6" failures="1" errors="0" skipped="0">
+  <testsuite name="net on toy · untargeted · Linf" tests="4" failures="1" errors="0" skipped="0">
     <properties>
       <property name="run_id" value="0123" />
       <property name="seed" value="0" />
@@ -211,7 +211,7 @@ def test_as_junit():
       <system-out>robust accuracy 26.8 % (11/41) [15.7, 41.9]; under noise 100.0 % (41/41) [91.4, 100.0]; success 73.2 % (30/41) [58.1, 84.3]; {}</system-out>
     </testcase>
   </testsuite>
-  <testsuite name="run" tests="2" failures="0" errors="0">
+  <testsuite name="run" tests="2" failures="0" errors="0" skipped="0">
     <testcase classname="advbench" name="complete" time="0.000" />
     <testcase classname="advbench" name="max_unknown" time="0.000">
       <system-out>1 of 123 results are unknown (0.8%), at most 10.0% allowed</system-out>

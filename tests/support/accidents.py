@@ -21,6 +21,8 @@ SUITE = {
     "attacks": [{"name": "pgd", "params": {"steps": 3}}, {"name": "fmn", "params": {"steps": 4}, "norms": ["l2"]}],
     "eps": {"linf": [0.01, 0.1], "l2": 0.5},
 }
+ONLY_LINF = SUITE | {"eps": {"linf": [0.01, 0.1]}}
+"""For attacks that are run in Linf alone: budgets in a norm that no attack is run in are refused."""
 TOML = """
 name = "small"
 models = "{model}"

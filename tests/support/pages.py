@@ -5,6 +5,7 @@ import shlex
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
+from unittest.mock import patch
 
 import click
 
@@ -132,4 +133,5 @@ def check_options(command: str) -> None:
         current = found
         if isinstance(current, click.Group):
             context = click.Context(current, info_name=name, parent=context)
-    current.make_context(words[1], list(rest), parent=context)
+    with patch("advbench.cli.model_options.load_plugins"):  # options are checked, the modules on a page are not there
+        current.make_context(words[1], list(rest), parent=context)

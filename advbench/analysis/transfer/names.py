@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 
 from advbench.config.models.surrogate import SURROGATE
-from advbench.sanitize import display_name
+from advbench.sanitize import told_apart
 
 FROM = " from "
 """Text between the name of an attack and the label of its surrogate."""
@@ -47,7 +47,7 @@ def attack_labels(names: Sequence[tuple[str, str]]) -> list[str]:
         called = attack if source is None else f"{attack}{FROM}{source}"
         label = _with(called, own, [key for key in own if any(twin.get(key) != own[key] for twin in twins)])
         labels.append(label if len(label) <= LONGEST_LABEL else _with(called, own, _fewest(own, twins)))
-    return _numbered(labels)
+    return told_apart(labels, limit=LONGEST_LABEL)
 
 
 def _with(called: str, own: Mapping[str, object], keys: Sequence[str]) -> str:
@@ -64,17 +64,6 @@ def _fewest(own: Mapping[str, object], twins: Sequence[Mapping[str, object]]) ->
         chosen.add(key)
         left = [twin for twin in left if twin.get(key) == own[key]]
     return [key for key in own if key in chosen]
-
-
-def _numbered(labels: Sequence[str]) -> list[str]:
-    """The labels, with a number at the end of those that look the same once they are cut."""
-    cut = [display_name(label, limit=LONGEST_LABEL) for label in labels]
-    return [
-        f"{label} no. {cut[: place + 1].count(cut[place])}"
-        if label != cut[place] and cut.count(cut[place]) > 1
-        else label
-        for place, label in enumerate(labels)
-    ]
 
 
 def parameters(params: str) -> dict[str, object]:

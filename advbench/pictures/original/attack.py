@@ -13,6 +13,7 @@ from advbench.datasets.images.files import PictureError, read_picture
 from advbench.datasets.images.ids import content_ids
 from advbench.errors import UserError
 from advbench.evaluation.batch import Candidate, ImageResult
+from advbench.evaluation.evaluate import Instead
 from advbench.evaluation.predictions import predicted
 from advbench.evaluation.recording import Sample, failure
 from advbench.models.classifier import Classifier
@@ -24,7 +25,7 @@ from advbench.pictures.outcome import PictureResult, ReadBack, failed, picture_r
 from advbench.pictures.sessions.session import Session
 from advbench.pictures.sessions.several import Best, attack_by_several
 from advbench.records.record import Reason
-from attacks import Goal
+from attacks import Goal, Model, ensemble
 
 
 def attack_photograph(
@@ -52,7 +53,7 @@ def attack_photograph(
     except UserError as problem:  # for example, the picture is too long and thin
         error = PictureError(path, "; ".join(filter(None, (problem.message, problem.hint))))
         return failed(path, str(error), session.source)
-    own = AtOwnSize(model, photograph, tick)
+    own = _asked(session, photograph, tick)
     setups = [replace(each.setup(x, tick), model=own) for each in session.all]
     (best,) = attack_by_several(setups, x, [Sample(sample, str(path), None)], clean)
     goal = session.make_goal(clean, content_ids(x, [sample]))
@@ -63,6 +64,15 @@ def attack_photograph(
     except Exception as error:  # drawing may fail on one picture; the others continue
         why = failure(path, session.config.attack, f"{type(error).__name__}: {error}".rstrip(": "))
         return failed(path, why, session.source, sample, Reason.CRASHED)
+
+
+def _asked(session: Session, photograph: Photograph, tick: Callable[[], None]) -> Model:
+    """The model at the photograph's own size, with its surrogate, if any, at the same size."""
+    own = AtOwnSize(session.model, photograph, tick)
+    if session.stand_in is None:
+        return own
+    members = [AtOwnSize(net, photograph, tick) for net in session.stand_in.members]
+    return Instead(own, members[0] if len(members) == 1 else ensemble(members, session.stand_in.spec.average))
 
 
 def _written(

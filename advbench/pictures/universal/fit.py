@@ -19,7 +19,7 @@ from advbench.models import load_model
 from advbench.models.classifier import Classifier
 from advbench.models.thresholds import refuse_several
 from advbench.pictures.attack import Progress
-from advbench.pictures.choice import choose, suit
+from advbench.pictures.choice import choose, refuse_own, suit
 from advbench.pictures.files import as_perturbation, as_png
 from advbench.pictures.universal.checkpoint import read_state, write_state
 from advbench.pictures.universal.made_for import refuse_another, what_decides
@@ -80,6 +80,7 @@ def fit_perturbation(config: FitConfig, progress: Progress = lambda *_: None) ->
     Raises:
         UserError: No pictures, or too few; a goal that does not suit the model; a folder of another fit.
     """
+    refuse_own(config.out, config.paths, config.data)
     found, dataset = choose(config.paths, config.data, config.seed)
     paths = enough(found.pictures, found.problems)
     progress(f"loading {config.model}", 0, config.steps)

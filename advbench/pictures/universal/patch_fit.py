@@ -14,7 +14,7 @@ from advbench.evaluation.memory import keep_memory
 from advbench.models import load_model
 from advbench.models.classifier import Classifier
 from advbench.pictures.attack import Progress
-from advbench.pictures.choice import choose, suit
+from advbench.pictures.choice import choose, refuse_own, suit
 from advbench.pictures.universal.made_for import refuse_another, what_decides
 from advbench.pictures.universal.patch_config import PatchFit
 from advbench.pictures.universal.patch_measure import PANEL, PatchMeasured, check_room, draw_panel, measured_on
@@ -36,6 +36,7 @@ def fit_patch(config: PatchFit, progress: Progress = lambda *_: None) -> PatchMe
         UserError: No pictures; a goal that does not suit the model; a patch larger than the model's input; a
             folder of another fit.
     """
+    refuse_own(config.out, config.paths, config.data)
     found, dataset = choose(config.paths, config.data, config.seed)
     paths = enough(found.pictures, found.problems, least=1)
     progress(f"loading {config.model}", 0, config.steps)

@@ -18,7 +18,7 @@ from advbench.evaluation.goals import goal_maker
 from advbench.models import load_model
 from advbench.models.classifier import Classifier
 from advbench.pictures.attack import Progress, attack_pictures
-from advbench.pictures.choice import choose, suit
+from advbench.pictures.choice import choose, refuse_own, suit
 from advbench.pictures.files import as_picture
 from advbench.pictures.outcome import PictureResult
 from advbench.pictures.universal.made_for import ANY, check_channels, goal_of, model_about, model_name
@@ -94,6 +94,8 @@ def measure_patch(config: PatchUse, progress: Progress = lambda *_: None) -> Pat
             with other weights than the model it was made for, unless that is named.
     """
     sticker = read_patch(config.patch)
+    if config.out is not None:
+        refuse_own(config.out, config.paths, config.data)
     found, dataset = choose(config.paths, config.data, seed=0)
     paths = enough(found.pictures, found.problems, least=1)
     name = model_name(config.patch, sticker.card, config.model)

@@ -49,7 +49,7 @@ def surrogate_model(resources: Resources, spec: SurrogateSpec, model: str, datas
     nets = []
     for each in spec.models:
         sides = resources.judged(each.label, dataset).sides(_sides(x))
-        nets.append((resources.fast(each.label, dataset, form, _shown(x, sides)), sides))
+        nets.append((resources.fast(each.label, dataset, form, shown_to(x, sides)), sides))
     return joined(nets, spec.average, x)
 
 
@@ -98,7 +98,7 @@ def stand_ins(
     labels = dict.fromkeys(cell.surrogate for cell in cells)
     for spec in (suite.surrogate(label) for label in labels if label is not None):
         members = [_member(resources, spec, each.label, where, images[0]) for each in spec.models]
-        sizes = [footprint(net, _shown(images[:1], net.sides(_sides(images)))[0]) for net in members]
+        sizes = [footprint(net, shown_to(images[:1], net.sides(_sides(images)))[0]) for net in members]
         size = Footprint(
             flops=sum(each.flops for each in sizes),
             kept=sum(each.kept for each in sizes),
@@ -109,7 +109,7 @@ def stand_ins(
         choice = AS_IT_IS
         if not suite.precise:
             largest = max(range(len(members)), key=lambda i: sizes[i].flops)
-            shown = _shown(images, members[largest].sides(_sides(images)))
+            shown = shown_to(images, members[largest].sides(_sides(images)))
             choice = forms.get(name) or choose_form(members[largest], shown, sizes[largest])
             chosen[name] = choice
         parts = {"members": [resources.digest(each.label) for each in spec.models], "average": spec.average}
@@ -163,7 +163,7 @@ def check_member(member: Member, judged: Member, image: Tensor, told: str, hint:
     if net.classes != model.classes and set(net.classes) == set(model.classes):
         raise UserError(f"{told}: {member.label} has the classes of {judged.label} in another order", hint=hint)
     try:
-        try_model(net, _shown(image.unsqueeze(0), net.sides(_sides(image.unsqueeze(0))))[0])
+        try_model(net, shown_to(image.unsqueeze(0), net.sides(_sides(image.unsqueeze(0))))[0])
     except UserError as error:
         raise UserError(f"{told}: {error.message}", hint=error.hint or hint) from None
 
@@ -172,8 +172,13 @@ def _sides(x: Tensor) -> tuple[int, int]:
     return x.shape[2], x.shape[3]
 
 
-def _shown(x: Tensor, sides: tuple[int, int]) -> Tensor:
-    """Images as passed to a member."""
+def shown_to(x: Tensor, sides: tuple[int, int]) -> Tensor:
+    """Images (N, C, H, W) as a network with an input of these sides takes them.
+
+    Args:
+        x: Images as the model that judges takes them.
+        sides: Height and width of the network's input.
+    """
     if sides == _sides(x):
         return x
     with torch.no_grad():

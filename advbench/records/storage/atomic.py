@@ -10,14 +10,17 @@ from pathlib import Path
 from advbench.errors import UserError
 
 _ELSEWHERE = "choose another folder with --out"
+ANOTHER_FILE = "choose another file, or make room for this one"
+"""What to do where a file cannot be written whose place no option names."""
 
 
-def write_atomic(path: Path, content: bytes) -> Path:
+def write_atomic(path: Path, content: bytes, *, hint: str = _ELSEWHERE) -> Path:
     """Write a file so that it exists completely or not at all, even after a crash or a power cut.
 
     Args:
         path: Path of the file; missing folders are created. Devices and pipes are written to directly.
         content: Bytes of the file.
+        hint: What to do if it cannot be written: the option that names its place.
 
     Returns:
         ``path``.
@@ -45,7 +48,7 @@ def write_atomic(path: Path, content: bytes) -> Path:
         _sync_folder(path.parent)
     except OSError as error:
         why = error.strerror or str(error)
-        raise UserError(f"cannot write {path}: {why}", hint=_ELSEWHERE) from error
+        raise UserError(f"cannot write {path}: {why}", hint=hint) from error
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
@@ -53,10 +56,14 @@ def write_atomic(path: Path, content: bytes) -> Path:
 
 
 @contextmanager
-def folder_for_results(path: Path) -> Iterator[Path]:
+def folder_for_results(path: Path, *, hint: str = _ELSEWHERE) -> Iterator[Path]:
     """Make sure, before any work starts, that a folder exists and is writable.
 
     If the folder is still empty at the end, it is removed again, with the parents that were created for it.
+
+    Args:
+        path: Path of the folder.
+        hint: What to do if it cannot be written to: the option that names it.
 
     Raises:
         UserError: If it cannot be created or written to.
@@ -73,7 +80,7 @@ def folder_for_results(path: Path) -> Iterator[Path]:
         path.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=path).close()
     except OSError as error:
-        raise UserError(f"cannot write to the folder {path}: {error.strerror}", hint=_ELSEWHERE) from error
+        raise UserError(f"cannot write to the folder {path}: {error.strerror}", hint=hint) from error
     try:
         yield path
     finally:

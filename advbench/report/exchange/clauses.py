@@ -109,8 +109,9 @@ def _what(verdict: Verdict, run: "StoredRun") -> Iterator[str]:
 
 def _method(verdict: Verdict, run: "StoredRun") -> Iterator[str]:
     yield "Method"
-    yield _JUDGED
-    yield ""
+    if verdict.analysis.cells:
+        yield _JUDGED
+        yield ""
     rows = [(name, params, _ASKS[access_of(name)], _names(references([name]))) for name, params in attacks_of(verdict)]
     yield from _rows(("attack", "parameters", "asks the model for", "known as"), rows)
     yield ""

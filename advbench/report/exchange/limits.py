@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from advbench.analysis.anytime.estimate import Estimate
 from advbench.analysis.metrics import WORST_CASE
 from advbench.analysis.verdict import Verdict
+from advbench.records.manifest import describe_misfits
 from advbench.report.columns import describe_left_out, describe_threat
 from advbench.report.exchange.facts import attacks_of
 from advbench.report.exchange.schemes import access_of, references
@@ -36,18 +37,23 @@ def uncertainty(verdict: Verdict) -> Iterator[str]:
         width = 50 * (widest.robust.high - widest.robust.low)
         of = count_of(widest.robust.n, "image")
         yield f"The widest interval of a worst case is ±{width:.1f} percentage points, of {of}."
-    yield (
-        "Robust accuracy is an upper bound: a stronger attack can only lower it. The intervals do not cover this, and "
-        "it is often the larger uncertainty."
-    )
+        yield (
+            "Robust accuracy is an upper bound: a stronger attack can only lower it. The intervals do not cover this, "
+            "and it is often the larger uncertainty."
+        )
     if any(cell.median for cell in verdict.analysis.cells):
         yield "Intervals of medians are free of distribution, from order statistics, at 95 % or a little more."
-    unknown = sum(cell.robust.unknown for cell in cells)
-    yield (
-        f"Of {count_of(unknown, 'result')} in the worst cases nothing is known; they widen the interval and count as "
+    if cells:
+        yield _unknown(sum(cell.robust.unknown for cell in cells))
+
+
+def _unknown(results: int) -> str:
+    """What is unknown in the worst cases, in a sentence."""
+    if not results:
+        return "No result of a worst case is unknown."
+    return (
+        f"Of {count_of(results, 'result')} in the worst cases nothing is known; they widen the interval and count as "
         "not robust at its lower end."
-        if unknown
-        else "No result of a worst case is unknown."
     )
 
 
@@ -59,20 +65,21 @@ def limits(verdict: Verdict, run: "StoredRun") -> Iterator[str]:
         run: The stored run, for what is missing.
     """
     cells = verdict.analysis.cells
-    tested = (
-        "attacks, goals, norms, sizes and corruptions"
-        if verdict.analysis.corruptions
-        else "attacks, goals, norms and sizes"
-    )
-    yield f"Only the {tested} of clause 3 were tested, and no other kind of change of an image."
-    if not any(access_of(name) in ("scores", "decisions") for name, _ in attacks_of(verdict) if references([name])):
+    tested = ["attacks, goals, norms and sizes"] if cells else []
+    tested += ["corruptions"] if verdict.analysis.corruptions else []
+    if tested:
+        yield f"Only the {' and the '.join(tested)} of clause 3 were tested, and no other kind of change of an image."
+    if cells and not any(
+        access_of(name) in ("scores", "decisions") for name, _ in attacks_of(verdict) if references([name])
+    ):
         yield "No attack of a black box was run: where gradients mislead, these numbers are too high."
     if any(cell.relative for cell in cells):
         yield "Images without labels: correct means classified as when clean, and clean accuracy is not a result."
-    if not any(cell.proved for cell in cells):
+    if cells and not any(cell.proved for cell in cells):
         yield "Nothing was proved: that no attack broke an image does not say that none can."
     left = {describe_threat(cell.threat): describe_left_out(cell).removeprefix("; ") for cell in cells if cell.left_out}
     yield from (f"{threat}: {sentence}." for threat, sentence in left.items())
+    yield from (f"{sentence[:1].upper()}{sentence[1:]}." for sentence in describe_misfits(verdict.analysis.misfits))
     forms = sorted({form for cell in cells for form in cell.form.split(", ")} - {"", "plain"})
     if forms:
         yield f"Attacks took gradients from the form {' and '.join(forms)} of a network; verdicts are its own."

@@ -13,6 +13,7 @@ from advbench.catalog import CORRUPTION
 from advbench.config.budgets import describe_norm
 from advbench.config.suite_files import suite_names
 from advbench.records.flag import CHECKS, for_people
+from advbench.records.manifest import describe_misfits
 from advbench.records.record import UNKNOWN
 from advbench.report.both_sides import sides_of
 from advbench.report.columns import COLUMNS, describe_bound, describe_place, describe_threat, legend, tables
@@ -98,6 +99,7 @@ def as_page(verdict: Verdict, run: "StoredRun") -> str:
         "run.html",
         suite=run.suite,
         facts=_facts(verdict, run),
+        misfits=describe_misfits(analysis.misfits),
         state=MARKS[verdict.exit_code].state,
         verdict=verdict,
         word=verdict.headline.partition(":")[0],

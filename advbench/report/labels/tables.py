@@ -8,7 +8,10 @@ from advbench.analysis.statistics import Proportion
 from advbench.analysis.threats import Threat
 from advbench.analysis.transfer.names import LONGEST_LABEL
 from advbench.report.columns import Column, describe_place
-from advbench.sanitize import display_name
+from advbench.sanitize import display_name, told_apart
+
+_LONGEST = 30
+"""Most characters of a label's name in a table."""
 
 CAPTION = (
     "right: share of all images with the true answer; turned off, turned on: by any attack, share of the images with "
@@ -28,7 +31,7 @@ def _counted(share: Proportion) -> str:
 
 
 LABEL_COLUMNS: tuple[Column[LabelRates], ...] = (
-    Column("label", lambda rates: display_name(rates.name, limit=30), kind="name"),
+    Column("label", lambda rates: display_name(rates.name, limit=_LONGEST), kind="name"),
     Column("images", lambda rates: str(rates.images), "that have it", dropped=1),
     Column("right when clean", lambda rates: _share(rates.clean)),
     Column("right under attack", lambda rates: _share(rates.robust)),
@@ -59,5 +62,7 @@ def _in_words(table: LabelTable) -> LabelRows:
     attacks = ", ".join(display_name(name, limit=LONGEST_LABEL) for name in table.attacks)
     lead = f"every label right: {table.clean} when clean, {table.robust} under {attacks}"
     lead += "; without labels: right means as when clean" if table.relative else ""
-    rows = tuple(tuple(column.text(rates) for column in LABEL_COLUMNS) for rates in table.rates)
+    names = told_apart([rates.name for rates in table.rates], limit=_LONGEST)
+    named = [rates._replace(name=name) for rates, name in zip(table.rates, names, strict=True)]
+    rows = tuple(tuple(column.text(rates) for column in LABEL_COLUMNS) for rates in named)
     return LabelRows(f"{place} · label by label", lead, rows)

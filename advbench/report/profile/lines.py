@@ -7,9 +7,10 @@ from advbench.analysis.profile.profiles import Profile
 from advbench.analysis.profile.queries import QueryCurve
 from advbench.analysis.profile.threat_rows import ThreatRow
 from advbench.analysis.statistics import Proportion
+from advbench.analysis.transfer.names import LONGEST_LABEL
 from advbench.config.budgets import describe_norm
 from advbench.report.columns import Column, describe_median
-from advbench.sanitize import display_name
+from advbench.sanitize import display_name, told_apart
 
 UNTARGETED = "untargeted"
 _MOST_NAMES = 4
@@ -100,7 +101,7 @@ def _page(profile: Profile) -> Page:
         lines.append(Line("every threat together", "image by image", profile.everything, strong=True))
     as_clean = "; without labels, so correct means as on the clean image" if profile.relative else ""
     spent = f"{profile.passes:,.0f} passes and {profile.seconds:.3g} s per image in total"
-    names = (display_name(name, limit=40) for name in (profile.model, profile.dataset))
+    names = map(display_name, (profile.model, profile.dataset))
     return Page(
         title=f"{' on '.join(names)} · profile",
         lead=f"clean accuracy {profile.clean}; {spent}{as_clean}",
@@ -136,14 +137,15 @@ def describe_threat(row: ThreatRow) -> str:
     words = {"movement": "rotated and shifted", "mask": f"only {row.mask}", "patch": f"patch, {row.mask}"}.get(
         row.kind, row.kind
     )
-    bound = [f"only {display_name(row.mask, limit=40)}"] if row.mask and row.kind not in ("mask", "patch") else []
+    bound = [f"only {display_name(row.mask)}"] if row.mask and row.kind not in ("mask", "patch") else []
     bound += [describe_norm(row.norm, row.eps)] if row.norm else []
     goal = row.goal.replace("label-out-of-topk:", "first ")
-    return " · ".join([display_name(words, limit=40), *bound, *([goal] if goal != UNTARGETED else [])])
+    return " · ".join([display_name(words), *bound, *([goal] if goal != UNTARGETED else [])])
 
 
 def _named(names: tuple[str, ...]) -> str:
-    shown = [display_name(name, limit=40).replace("_", " ") for name in names[:_MOST_NAMES]]
+    few = told_apart(names[:_MOST_NAMES], limit=LONGEST_LABEL)
+    shown = [display_name(name, limit=LONGEST_LABEL).replace("_", " ") for name in few]
     return ", ".join(shown) if len(names) <= _MOST_NAMES else f"{len(names)} kinds"
 
 

@@ -7,7 +7,10 @@ import numpy as np
 
 from advbench.analysis.profile.rankings import Rankings
 from advbench.report.profile.lines import describe_threat
-from advbench.sanitize import display_name
+from advbench.sanitize import display_name, told_apart
+
+_LONGEST = 30
+"""Most characters of a model's label in the table."""
 
 CLEAN = "clean images"
 ORDER_CAPTION = "Rank of each model, 1 is best, and its robust accuracy in percent"
@@ -46,14 +49,14 @@ def ranking_pages(found: Iterable[Rankings]) -> list[RankingPage]:
 
 def _page(found: Rankings) -> RankingPage:
     names = [CLEAN if row is None else describe_threat(row) for row in found.threats]
-    models = tuple(display_name(model, limit=30) for model in found.models)
+    models = tuple(display_name(model, limit=_LONGEST) for model in told_apart(found.models, limit=_LONGEST))
     cells = [
         tuple(f"{rank:g} ({100 * rate:.0f})" for rank, rate in zip(ranks, rates, strict=True))
         for ranks, rates in zip(found.ranks.tolist(), found.rates.tolist(), strict=True)
     ]
     order = tuple((name, *own) for name, own in zip(names, cells, strict=True))
     return RankingPage(
-        title=f"{display_name(found.dataset, limit=40)} · how {len(models)} models rank from threat to threat",
+        title=f"{display_name(found.dataset)} · how {len(models)} models rank from threat to threat",
         order=Grid(("threat", *models), order),
         tau=Grid(("threat", "with clean", "with the others, mean", "least with"), tuple(_agreement(found, names))),
     )

@@ -6,7 +6,10 @@ from typing import NamedTuple
 from advbench.analysis.statistics import Proportion
 from advbench.analysis.transfer.matrix import TransferCell, TransferMatrix
 from advbench.config.budgets import describe_norm
-from advbench.sanitize import display_name
+from advbench.sanitize import display_name, told_apart
+
+_LONGEST = 40
+"""Most characters of a model's label in the tables."""
 
 CAPTION = (
     "Share of the images that both models classify correctly when clean on which the goal is met, with its 95 % "
@@ -65,19 +68,21 @@ def transfer_tables(found: Iterable[TransferMatrix]) -> list[TransferTable]:
 
 
 def _table(found: TransferMatrix) -> TransferTable:
-    parts = [f"{found.attack} on {display_name(found.dataset, limit=40)}", display_name(found.goal, limit=60)]
+    parts = [f"{found.attack} on {display_name(found.dataset)}", display_name(found.goal, limit=60)]
     parts += [describe_norm(found.norm, found.eps), "transfer"]
     lead = "made on the model of the row, judged on that of the column"
     lead += "; without labels: right means classified as the model does when clean" if found.relative else ""
+    labels = tuple(dict.fromkeys((*found.surrogates, *found.models)))
+    named = (display_name(label, limit=_LONGEST) for label in told_apart(labels, limit=_LONGEST))
+    called = dict(zip(labels, named, strict=True))
     rows = tuple(
         TransferRow(
-            display_name(source, limit=60),
+            called[source],
             tuple(_crossing(found.cells.get((source, to)), itself=source == to) for to in found.models),
         )
         for source in found.surrogates
     )
-    models = tuple(display_name(model, limit=40) for model in found.models)
-    return TransferTable(" · ".join(parts), lead, models, rows)
+    return TransferTable(" · ".join(parts), lead, tuple(called[model] for model in found.models), rows)
 
 
 def _crossing(cell: TransferCell | None, *, itself: bool) -> Crossing:
