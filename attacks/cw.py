@@ -6,10 +6,10 @@ from typing import ClassVar, NamedTuple, Self
 import torch
 from torch import Tensor
 
-from attacks.geometry.rows import column
+from attacks.geometry.rows import column, unit_of
 from attacks.goals import Goal
 from attacks.losses import hinge
-from attacks.norms import L2, Norm
+from attacks.norms import L2, Linf, Norm
 from attacks.protocols import Access, Kind, Model, Search
 from attacks.queries.gradients import slope
 from attacks.queries.inputs import check_call, check_parameters
@@ -35,7 +35,8 @@ class CW:
         more progress leaves the run individually; in the authors' code the whole batch continues until that holds for
         all. There the last of ten or more constants repeats the smallest that fooled; here it is a new one. L2 only;
         for Linf, which the paper handles by a series of penalties, FMN and APGD find smaller perturbations at lower
-        cost.
+        cost. Where a margin's gradient is extreme (a value above 128, or all below 1/128), the margin is divided by
+        a power of two first.
 
     Example:
         >>> from attacks import Untargeted
@@ -90,6 +91,8 @@ class CW:
             size = self.norm.measure(delta)
             best.offer_for(run.rows, x_adv, at.fooled, size)
             ever[run.rows] |= at.fooled
+            if not step:  # at the image itself, whatever the constant
+                run = run.in_units(at.gradient)
             gradient = (column(run.constant, delta) * at.gradient).add_(delta, alpha=2)
             gradient.mul_(tanh.square_().neg_().add_(1).div_(2))
             run.w.sub_(adam.step(gradient), alpha=self.step_size)
@@ -131,12 +134,18 @@ class _Run(NamedTuple):
         """The state of some of the images."""
         return _Run(*(part[index] for part in self))
 
+    def in_units(self, gradient: Tensor) -> Self:
+        """The state with constants for margins in usual units, given the margins' gradients (n, ...) at the images."""
+        return self._replace(constant=self.constant / unit_of(Linf().measure(gradient), beyond=_STEEP))
+
     def after(self, value: Tensor) -> Self:
         """The state after a check of the sum of both terms (n,)."""
         patience = torch.where(value < _ENOUGH * self.before, _PATIENCE, self.patience - 1)
         return self._replace(before=value, patience=patience)
 
 
+_STEEP = 128.0
+"""Largest value of a gradient with which margins are weighed as they are, and the inverse of the smallest."""
 _LOOKS, _ENOUGH, _PATIENCE = 10, 0.9999, 2
 """Number of checks per run of whether an image's sum has fallen below a fraction of its value at the last check; that
 fraction; and the number of checks without such a fall after which an image leaves. (The lowest sum is no measure: a sum

@@ -7,6 +7,8 @@ from torch import Tensor
 
 from attacks.goals import Goal, met
 from attacks.goals.protocol import ALL_LOGITS
+from attacks.objectives.confidence import CERTAIN
+from attacks.objectives.ranking import scale
 
 Loss = Callable[[Tensor, Goal], Tensor]
 """Logits (N, C), goal -> (N,)."""
@@ -26,8 +28,9 @@ def margin(logits: Tensor, goal: Goal) -> Tensor:
 def probability_margin(logits: Tensor, goal: Goal) -> Tensor:
     """The goal's margin in probabilities: same sign, but its gradient is largest near the boundary.
 
-    Its gradient vanishes where the network is very confident, as that of the cross-entropy does. For several labels,
-    whose probabilities do not compete, it is the plain margin.
+    Where the margin is so large that the probabilities in float32 are 0 and 1, it grows with the margin instead, with
+    a small slope: its own gradient would vanish. For several labels, whose probabilities do not compete, it is the
+    plain margin.
 
     References:
         Xie et al., Towards million-scale adversarial robustness evaluation with stronger individual attacks
@@ -38,7 +41,11 @@ def probability_margin(logits: Tensor, goal: Goal) -> Tensor:
         >>> probability_margin(torch.tensor([[0.0, 0.0, -200.0]]), Untargeted(torch.tensor([0])))
         tensor([0.])
     """
-    return goal.margin(logits if goal.contested == ALL_LOGITS else logits.softmax(1))
+    lead = goal.margin(logits)
+    if goal.contested == ALL_LOGITS:
+        return lead
+    value, sure = goal.margin(logits.softmax(1)), lead.detach() > CERTAIN
+    return torch.where(sure, 1 + _SLOPE * (lead - CERTAIN), value) if bool(sure.any()) else value
 
 
 def hinge(logits: Tensor, goal: Goal) -> Tensor:
@@ -55,7 +62,8 @@ def hinge(logits: Tensor, goal: Goal) -> Tensor:
 def cross_entropy(logits: Tensor, goal: Goal) -> Tensor:
     """The goal in log-probabilities: for an untargeted goal the log-probability of the label.
 
-    Its gradient vanishes where the network is very confident; the margin's does not.
+    Where the network is very confident the gradient is small, but it never vanishes: the probability of a label that
+    is 1 in float32 is computed from its lead over the other classes.
 
     Example:
         >>> from attacks import Untargeted
@@ -89,8 +97,12 @@ def dlr(logits: Tensor, goal: Goal) -> Tensor:
     if logits.shape[1] < count:
         return goal.margin(logits)
     ordered = logits.topk(count, dim=1).values
-    return goal.margin(logits) / (ordered[:, 0] - ordered[:, 2:].mean(1)).clamp_min(1e-12)
+    gap = ordered[:, 0] - ordered[:, 2:].mean(1)
+    least = (1e-12 * scale(logits.detach())).clamp_min_(torch.finfo(logits.dtype).tiny)
+    return goal.margin(logits) / torch.maximum(gap, least)
 
 
+_SLOPE = 2.0**-16
+"""Slope of the margin of probabilities where these are 0 and 1."""
 LOSSES: dict[str, Loss] = {"margin": margin, "ce": cross_entropy, "dlr": dlr, "pm": probability_margin}
 """Name -> loss."""

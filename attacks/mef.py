@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from attacks.geometry.rows import column, mean_of
+from attacks.geometry.rows import column, in_range, mean_of
 from attacks.goals import Goal
 from attacks.losses import LOSSES
 from attacks.norms import Linf, Norm
@@ -93,5 +93,6 @@ class MEF:
 
 def _unit(gradient: Tensor, norm: Norm) -> Tensor:
     """Gradients (n, ...) scaled to a mean absolute value of 1 where each value has its own budget, else to norm 1."""
+    gradient = in_range(gradient)
     size = gradient.abs().flatten(1).mean(1) if norm.per_value else norm.measure(gradient)
     return gradient / column(size, gradient).clamp_min(1e-30)

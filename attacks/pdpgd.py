@@ -6,11 +6,11 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor
-from torch.nn.functional import logsigmoid
 
 from attacks.geometry.proximal import firm, soft
-from attacks.geometry.rows import column, logistic
+from attacks.geometry.rows import column, logistic, unit_of
 from attacks.goals import Goal, met
+from attacks.losses import margin
 from attacks.norms import L1, Linf, Norm
 from attacks.protocols import Access, Kind, Model, Search
 from attacks.queries.gradients import forward
@@ -40,7 +40,9 @@ class PDPGD:
         with almost no gradient as far as any other, and Adam's plain metric would shrink it to nothing in the same
         step, so that it would never be tried. The floor falls, so that the search ends in Adam's metric. From 600 steps
         on there are two searches of half the steps each; in the second, steps are longer and the floor stays constant.
-        The last candidates are evaluated too, and a line search is added at the end in L2 and L1.
+        The last candidates are evaluated too, and a line search is added at the end in L2 and L1. The margin is divided
+        by a power of two for each image, so that its gradient there has a given length, as the multiplier takes long to
+        make up for large or small logits. Two searches have that time, so that they do so only for extreme ones.
 
     Example:
         >>> from attacks import Untargeted
@@ -103,21 +105,26 @@ class PDPGD:
         """One descent from the images: length of the first step, initial floor, and the fraction to which it falls."""
         adam, delta = Adam(active.x), torch.zeros_like(active.x)
         dual = torch.full_like(active.eps, math.log(self.multiplier))
-        weight = logistic(dual)
+        weight, unit = logistic(dual), torch.ones_like(dual)
         for step in range(steps):
             done = step / steps
-            at = active.slope(active.x + delta, _smooth_hinge)
+            at = active.slope(active.x + delta, margin)
+            if not step:
+                steepness = self.norm.dual(at.gradient) / _STEEPNESS[self.norm.name]
+                unit = unit_of(steepness, beyond=1 if self.steps < _ENOUGH else _FAR)
+            # The gradient of the logarithm of 1 + exp(margin / unit), a smooth hinge.
+            gradient = at.gradient * column(logistic(at.loss / unit) / unit, delta)
             fooled = at.fooled
             best.offer(active.x + delta, fooled)
             rate = length * 0.01**done
             if shrink := _SHRINK.get(self.norm.name):
-                delta = delta - rate * adam.step(at.gradient)
+                delta = delta - rate * adam.step(gradient)
                 # The value of a step, in units of the margin, is what Adam divided it by.
                 metric = torch.maximum(adam.scale, column(floor * fall**done * Linf().measure(adam.scale), delta))
                 delta = shrink(delta, rate * column((1 - weight) / weight, delta) / metric)
             else:
                 away = self.norm.steepest(delta, 1.0)
-                delta = delta - rate * adam.step(at.gradient.lerp(away, column(1 - weight, delta)))
+                delta = delta - rate * adam.step(gradient.lerp(away, column(1 - weight, delta)))
             delta = (active.x + delta).clamp_(0, 1) - active.x
             dual = (dual + self.dual_step * (1 - 0.9 * done) * (1 - 2 * fooled.to(dual))).clamp_(-_FARTHEST, _FARTHEST)
             weight = torch.lerp(weight, logistic(dual), 0.1)
@@ -133,7 +140,8 @@ _LONGER, _FLOOR = 2.0, 0.2
 _SHRINK = {"l1": soft, "l0": firm}
 """Norm -> its proximal step, value by value: only these two have one in closed form, L0 by means of the power 2/3; the
 size in the others has a gradient."""
-
-
-def _smooth_hinge(logits: Tensor, goal: Goal) -> Tensor:
-    return -logsigmoid(-goal.margin(logits))  # torch's softplus rounds differently by position in the batch
+_STEEPNESS = {"l2": 2.0, "l1": 0.5, "l0": 0.5}
+"""Norm -> the dual norm that the margin's gradient at the image is given, up to a factor of two."""
+_FAR = 128.0
+"""Factor by which a gradient must differ from that length before two searches divide the margin: they have the time to
+find the multiplier for any other."""

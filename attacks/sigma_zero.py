@@ -7,7 +7,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from attacks.geometry.rows import column
+from attacks.geometry.rows import column, unit_of
 from attacks.goals import Goal, met
 from attacks.losses import hinge
 from attacks.norms import L0, Linf, Norm
@@ -31,7 +31,8 @@ class SigmaZero:
         <https://arxiv.org/abs/2402.01879>, 2025.
 
     Deviations:
-        The last candidates are evaluated too, which costs one more forward pass.
+        The last candidates are evaluated too, which costs one more forward pass. Where a margin's gradient is extreme
+        (a value above 128, or all below 1/128), the margin is divided by a power of two first.
 
     Example:
         >>> from attacks import Untargeted
@@ -78,12 +79,15 @@ class SigmaZero:
         """Run the steps from the images; nearer points go into ``best``."""
         adam = Adam(active.x)
         delta, threshold = torch.zeros_like(active.x), torch.full_like(active.eps, self.threshold)
+        unit = torch.ones_like(active.eps)
         for step in range(self.steps):
             rate = self.step_size * (0.1 + 0.9 * (1 + math.cos(math.pi * step / self.steps)) / 2)
             at = active.slope(active.x + delta, hinge)
             fooled = at.fooled
             best.offer(active.x + delta, fooled, self.norm.measure(delta))
-            gradient = at.gradient + self._count_slope(delta)
+            if not step:
+                unit = unit_of(Linf().measure(at.gradient), beyond=_STEEP)
+            gradient = at.gradient / column(unit, delta) + self._count_slope(delta)
             gradient /= column(Linf().measure(gradient), gradient).clamp_min(torch.finfo(gradient.dtype).tiny)
             delta = (active.x + delta - rate * adam.step(gradient)).clamp_(0, 1) - active.x
             threshold = (threshold + rate * self.threshold_step * (2 * fooled.to(threshold) - 1)).clamp_(0, 1)
@@ -94,3 +98,7 @@ class SigmaZero:
         """Gradient of the smooth count, shaped like ``delta``."""
         values = delta[0].numel()
         return delta * (2 * self.sigma / values) / (delta.square() + self.sigma).square_()
+
+
+_STEEP = 128.0
+"""Largest value of a gradient with which the margin is weighed as it is, and the inverse of the smallest."""

@@ -38,6 +38,36 @@ def power_of_two(number: Tensor) -> Tensor:
     return number / (2 * torch.frexp(number).mantissa)
 
 
+def unit_of(size: Tensor, beyond: float = 1.0) -> Tensor:
+    """The power of two below the size of each image's gradient (N,), by which its margins may be divided.
+
+    It is 1 for a size of zero or infinity, and for one between ``1 / beyond`` and ``beyond``.
+
+    Example:
+        >>> unit_of(torch.tensor([5.0, 0.3, 0.0])), unit_of(torch.tensor([5.0, 70.0]), beyond=64)
+        (tensor([4.0000, 0.2500, 1.0000]), tensor([ 1., 64.]))
+    """
+    far = (size > 0) & size.isfinite() & ((size < 1 / beyond) | (size > beyond))
+    return torch.where(far, power_of_two(size), 1)
+
+
+def in_range(gradient: Tensor) -> Tensor:
+    """Gradients (N, ...) of which only the direction counts, with sums of squares that neither overflow nor underflow.
+
+    Gradients of an image whose largest value is below 1e-12 or above 1e12, as with logits around 1e30, are divided by
+    the power of two below that value; all others stay as they are.
+
+    Example:
+        >>> in_range(torch.tensor([[2.0**100, -(2.0**99)], [0.25, 0.0], [0.0, 0.0]]))
+        tensor([[ 1.0000, -0.5000],
+                [ 0.2500,  0.0000],
+                [ 0.0000,  0.0000]])
+    """
+    largest = flat(gradient).abs().amax(1)
+    unit = unit_of(largest, beyond=1e12)
+    return gradient if bool((unit == 1).all()) else gradient / column(unit, gradient)
+
+
 def mean_of(parts: Sequence[Tensor]) -> Tensor:
     """The mean of tensors of one shape, added up one after another.
 

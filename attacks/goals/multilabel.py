@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from attacks.goals.protocol import ALL_LOGITS, Goal
 from attacks.goals.shared import BaseGoal, check_logits_of, check_range, check_tensor
+from attacks.objectives.confidence import log_sigmoid
 
 Thresholds = float | Sequence[float]
 """The logit above which a label is on: one for all labels, or one for each."""
@@ -107,7 +108,7 @@ class LabelOff(_OneLabel):
 
     def cross_entropy(self, logits: Tensor) -> Tensor:
         """Log-probability that the label is on."""
-        return functional.logsigmoid(self.of_the_label(logits))
+        return log_sigmoid(self.of_the_label(logits))
 
 
 @dataclass(frozen=True, eq=False)
@@ -239,7 +240,7 @@ class AnyLabelFlips(_AllLabels):
 
     def cross_entropy(self, logits: Tensor) -> Tensor:
         """Sum of the log-probabilities of the original labels."""
-        return functional.logsigmoid(self.agreeing(logits)).sum(1)
+        return log_sigmoid(self.agreeing(logits)).sum(1)
 
     def choices(self, logits: Tensor) -> Tensor:
         """The labels, the one nearest to its threshold first, int64 (N, C)."""
@@ -263,4 +264,4 @@ class _Flip(_AllLabels):
 
     def cross_entropy(self, logits: Tensor) -> Tensor:
         """Log-probability of the label's original state."""
-        return functional.logsigmoid(self.margin(logits))
+        return log_sigmoid(self.margin(logits))

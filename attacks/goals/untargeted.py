@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from torch import Tensor
-from torch.nn import functional
 
 from attacks.goals.protocol import Exclusion
 from attacks.goals.shared import BaseGoal, check_range
+from attacks.objectives.confidence import log_probability
 from attacks.objectives.ranking import exclusion_margin
 
 
@@ -43,7 +43,7 @@ class Untargeted(BaseGoal):
 
     def cross_entropy(self, logits: Tensor) -> Tensor:
         """Log-probability of the label."""
-        return -functional.cross_entropy(logits, self.labels, reduction="none")
+        return log_probability(logits, self.labels)
 
     def check(self, num_classes: int) -> None:
         """Raise ``ValueError`` unless every label is a class."""

@@ -3,6 +3,7 @@
 from torch import Tensor
 from torch.nn import functional
 
+from attacks.geometry.rows import unit_of
 from attacks.goals import Goal
 from attacks.losses import Loss
 
@@ -73,4 +74,6 @@ def _above_the_mean(logits: Tensor, classes: Tensor) -> Tensor:
 
 
 def _centred(logits: Tensor) -> Tensor:
-    return logits - logits.mean(1, keepdim=True)
+    apart = logits - logits.mean(1, keepdim=True)
+    # The cosine squares them, which logits of 1e30 would not survive.
+    return apart / unit_of(apart.detach().abs().amax(1, keepdim=True), beyond=1e12)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from attacks.geometry.quantize import on_levels
-from attacks.geometry.rows import column, flat
+from attacks.geometry.rows import column, flat, in_range
 from attacks.goals import Goal, met
 from attacks.objectives.gaps import soft_maximum
 from attacks.protocols import Model
@@ -77,6 +77,7 @@ def _loss(logits: Tensor, goal: Goal) -> Tensor:
 
 
 def _of_one_length(gradient: Tensor) -> Tensor:
+    gradient = in_range(gradient)
     size = flat(gradient).abs().mean(1).clamp_min(1e-30)
     return gradient / column(size, gradient)
 

@@ -6,7 +6,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from attacks.geometry.rows import column
+from attacks.geometry.rows import column, in_range
 from attacks.goals import Goal
 from attacks.losses import LOSSES, Loss
 from attacks.norms import L1
@@ -67,6 +67,7 @@ def accumulate(sum_: Tensor, gradient: Tensor, decay: float) -> Tensor:
         >>> accumulate(torch.tensor([[1.0, 0.0]]), torch.tensor([[3.0, -1.0]]), decay=0.5)
         tensor([[ 1.2500, -0.2500]])
     """
+    gradient = in_range(gradient)
     return (decay * sum_).addcdiv_(gradient, column(L1().measure(gradient), gradient).clamp_min(1e-30))
 
 

@@ -5,7 +5,7 @@ import torch
 from goal_kinds import KINDS, each_kind
 from oracles import goals
 
-from attacks import LabelOutOfTopK, Targeted, Untargeted
+from attacks import AnyLabelFlips, LabelOff, LabelOutOfTopK, Targeted, Untargeted
 from attacks.goals import met
 from attacks.losses import LOSSES, cross_entropy, dlr, hinge, margin, probability_margin
 
@@ -50,19 +50,55 @@ def test_margin_and_cross_entropy_are_the_goals_own(kind):
     assert torch.equal(cross_entropy(logits(), goal), goal.cross_entropy(logits()))
 
 
-def test_cross_entropy_saturates_and_margin_does_not():
-    z = torch.tensor([[200.0, 0.0, -1.0]], requires_grad=True)
+CONFIDENT = [
+    Untargeted(torch.tensor([0])),
+    LabelOff(torch.tensor([0])),
+    AnyLabelFlips(torch.tensor([[1, 0, 0]])),
+    AnyLabelFlips(torch.tensor([[1, 0, 0]])).choice(torch.tensor([0])),
+]
+"""Goals whose cross-entropy is the log-probability of what the network is certain of."""
+
+
+def _slope_of(loss, z, goal):
+    z = z.clone().requires_grad_()
+    return torch.autograd.grad(loss(z, goal).sum(), z)[0]
+
+
+@pytest.mark.parametrize("goal", CONFIDENT, ids=lambda goal: type(goal).__name__)
+@pytest.mark.parametrize("loss", ["ce", "pm"])
+@pytest.mark.parametrize("lead", [18.0, 60.0, 200.0, 1e10, 1e30])
+def test_no_certainty_takes_the_gradient_from_a_loss(loss, goal, lead):
+    z = lead * torch.tensor([[1.0, -1.5, -2.0]])
+    slope = _slope_of(LOSSES[loss], z, goal)
+    assert slope[0, 0] > 1e-9
+    assert (slope[0, 1:] <= 0).all()
+    falls = [LOSSES[loss](z * part, goal).item() for part in (1.0, 0.9, 0.5, 0.01)]
+    assert falls == sorted(falls, reverse=True)
+    assert falls[0] > falls[1] > falls[2]
+
+
+@pytest.mark.parametrize("lead", [0.0, 5.0, 9.0, 12.0, 15.0, 20.0, 200.0])
+def test_the_gradient_of_the_cross_entropy_points_where_exact_numbers_say(lead):
+    z = torch.tensor([[lead, 0.0, -1.0, -4.0]])
     goal = Untargeted(torch.tensor([0]))
-    (vanished,) = torch.autograd.grad(cross_entropy(z, goal).sum(), z)
-    (steady,) = torch.autograd.grad(margin(z, goal).sum(), z)
-    assert vanished.abs().max() < 1e-30
-    assert steady.tolist() == [[1, -1, 0]]
+    found = _slope_of(cross_entropy, z, goal).double()
+    others = z.double()[:, 1:].softmax(1)  # the label's probability only decides how long the gradient is
+    torch.testing.assert_close(found / found[:, :1], torch.cat([torch.ones(1, 1), -others], 1), rtol=2e-3, atol=0)
+
+
+def test_a_confident_image_changes_nothing_for_the_others():
+    z, goal = logits().float(), Untargeted(logits().argmax(1))
+    sure = torch.cat([torch.tensor([[1e4, *[0.0] * 6]]), z[1:]])
+    for loss in (cross_entropy, probability_margin):
+        assert torch.equal(loss(sure, goal)[1:], loss(z, goal)[1:])
+        assert torch.equal(_slope_of(loss, sure, goal)[1:], _slope_of(loss, z, goal)[1:])
 
 
 @each_kind
 def test_dlr_is_indifferent_to_scale_and_shift(kind):
     goal = goals(logits())[kind]
     torch.testing.assert_close(dlr(1000 * logits() - 7, goal), dlr(logits(), goal))
+    torch.testing.assert_close(dlr(1e-30 * logits(), goal), dlr(logits(), goal))
 
 
 def test_dlr_is_the_formula_of_the_paper():

@@ -133,7 +133,7 @@ def test_difgsm_goes_along_the_gradient_at_the_resized_images():
 def test_diverse_inputs_at_full_size_are_mifgsm():
     model, x = convnet(), images(3, (3, 8, 8)).float()
     goal = goals(model(x))["untargeted"]
-    plain = MIFGSM()(model, x, goal, eps=0.1)
+    plain = MIFGSM(relative_step=0.1)(model, x, goal, eps=0.1)
     rarely = DIFGSM(probability=1e-9)(model, x, goal, eps=0.1)
     assert torch.equal(rarely, plain)
     assert not torch.equal(DIFGSM(probability=1.0, smallest=0.6)(model, x, goal, eps=0.1), plain)
@@ -167,7 +167,7 @@ def test_smoothing_is_convolution_with_a_gaussian():
 def test_a_kernel_of_one_pixel_is_mifgsm():
     model, x = convnet(), images(3, (3, 8, 8)).float()
     goal = goals(model(x))["untargeted"]
-    plain, same = MIFGSM()(model, x, goal, eps=0.1), TIFGSM(kernel_size=1)(model, x, goal, eps=0.1)
+    plain, same = MIFGSM(relative_step=0.1)(model, x, goal, eps=0.1), TIFGSM(kernel_size=1)(model, x, goal, eps=0.1)
     assert torch.equal(same, plain)
     assert not torch.equal(TIFGSM(kernel_size=5)(model, x, goal, eps=0.1), plain)
 

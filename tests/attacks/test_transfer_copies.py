@@ -40,14 +40,14 @@ def uniform_numbers(count, numbers, seed=0):
 )
 def test_without_any_change_they_are_mifgsm(attack, norm):
     model, x, goal = case()
-    plain = MIFGSM(norm=norm)(model, x, goal, eps=0.1)
+    plain = MIFGSM(norm=norm, relative_step=0.1)(model, x, goal, eps=0.1)
     torch.testing.assert_close(attack(norm)(model, x, goal, eps=0.1), plain)
 
 
 @each
 def test_with_their_changes_they_are_not(kind):
     model, x, goal = case()
-    plain = MIFGSM()(model, x, goal, eps=0.1)
+    plain = MIFGSM(relative_step=0.1)(model, x, goal, eps=0.1)
     assert not torch.equal(kind(**FEW[kind])(model, x, goal, eps=0.1), plain)
 
 

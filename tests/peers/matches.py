@@ -187,7 +187,7 @@ _BUDGET = (
     Match(
         name="mifgsm",
         title="MI-FGSM, Linf, 10 steps, cross-entropy",
-        ours=MIFGSM(),
+        ours=MIFGSM(relative_step=0.1),
         peers={"torchattacks": torchattacks("MIFGSM", relative_step=0.1)},
         victims=(HARD, EASY),
         note=_TRANSFER,

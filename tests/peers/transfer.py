@@ -52,7 +52,7 @@ SIZES = (8, 16)
 """Budgets in Linf, 1/255."""
 
 OURS: dict[str, BudgetAttack] = {
-    "MI": MIFGSM(),
+    "MI": MIFGSM(relative_step=0.1),
     "DI": DIFGSM(),
     "TI": TIFGSM(),
     "BSR": BSR(),

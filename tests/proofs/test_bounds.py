@@ -65,6 +65,17 @@ def test_bounds_of_methods_never_fall(name: str) -> None:
     assert bounds == sorted(bounds)
 
 
+@pytest.mark.parametrize("method", ["crown", "alpha-crown"])
+def test_bounds_grow_with_the_logits(method: str) -> None:
+    net, x = small_net("relu", 4), image(4)
+    goal = Untargeted(net(x).argmax(1))
+    usual = proofs.bound(net, x, goal, norm=attacks.Linf(), eps=0.2, upto=method).bound.item()
+    for number in net[-1].parameters():
+        number.data.mul_(2.0**90)
+    found = proofs.bound(net, x, goal, norm=attacks.Linf(), eps=0.2, upto=method).bound.item()
+    assert found == pytest.approx(2.0**90 * usual, rel=1e-4)
+
+
 @pytest.mark.parametrize("norm", EPS)
 def test_linear_functions_are_bounded_as_tightly_as_can_be(norm: str) -> None:
     geometry, x, eps = attacks.NORMS[norm](), torch.full((1, 2, 5, 5), 0.5), EPS[norm]

@@ -14,6 +14,7 @@ from advbench.proofs.bounding.backward import Functions, Relaxed, lower_bound
 from advbench.proofs.bounding.crown import Bounder
 from advbench.proofs.bounding.intervals import Interval
 from advbench.proofs.search.space import Choice, Space
+from attacks.searches.adam import Adam
 
 SLOPE_RATE, MULTIPLIER_RATE, DECAY = 0.25, 0.1, 0.9
 """Learning rates of Adam for slopes and for multipliers, and the factor of both after each step."""
@@ -46,7 +47,7 @@ def ascend(space: Space, functions: Functions, choice: Choice, steps: int, *, ra
     slopes = choice.slopes.clone().requires_grad_(True)
     multipliers = choice.multipliers.clone().requires_grad_(True)
     split = bool(choice.signs.any())
-    movers = [_Adam(slopes, rate), *([_Adam(multipliers, MULTIPLIER_RATE)] if split else [])]
+    movers = [_Mover(slopes, rate), *([_Mover(multipliers, MULTIPLIER_RATE)] if split else [])]
     best = Ascended(torch.full_like(functions.constant, -torch.inf), choice)
     least, lines = space.least_slopes(), space.lines(choice)
     for step in range(steps + 1):
@@ -64,21 +65,16 @@ def ascend(space: Space, functions: Functions, choice: Choice, steps: int, *, ra
     return best
 
 
-class _Adam:
-    """Ascent with Adam (Kingma and Ba, 2015); torch.optim would first load torch's compiler, which takes seconds."""
+class _Mover:
+    """Ascent with Adam, whose steps do not depend on how large the bounds are, row by row."""
 
     def __init__(self, point: Tensor, rate: float) -> None:
-        self.point, self.rate = point, rate
-        self.mean, self.square = torch.zeros_like(point), torch.zeros_like(point)
+        self.point, self._rate, self._adam = point, rate, Adam(point.detach())
 
     def rise(self, gradient: Tensor | None, step: int) -> None:
         """Move the point upwards; ``step`` counts from 0."""
-        if gradient is None:
-            return
-        self.mean.lerp_(gradient, 0.1)
-        self.square.lerp_(gradient.square(), 0.001)
-        spread = (self.square / (1 - 0.999 ** (step + 1))).sqrt_().add_(1e-8)
-        self.point.add_(self.mean / spread, alpha=self.rate * DECAY**step / (1 - 0.9 ** (step + 1)))
+        if gradient is not None:
+            self.point.add_(self._adam.step(gradient), alpha=self._rate * DECAY**step)
 
 
 def _better(best: Ascended, value: Tensor, here: Choice) -> Ascended:
