@@ -2,15 +2,13 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import Any
 
 from torch import fx, nn
 from torch.nn import functional
-from torch.nn.utils.parametrize import is_parametrized
 
 from attacks.speed.calls import arguments, called_convolution, convolution
-from attacks.speed.tracing import drop, trace
+from attacks.speed.tracing import drop
 
 _PAD = ("input", "pad", "mode", "value")
 
@@ -30,14 +28,6 @@ def absorb_padding(traced: fx.GraphModule) -> None:
         >>> [layer.padding for layer in traced.modules() if isinstance(layer, nn.Conv2d)]
         [(1, 1)]
     """
-    _absorb(traced)
-    traced.graph.lint()
-    traced.delete_all_unused_submodules()
-    traced.recompile()
-
-
-def _absorb(traced: fx.GraphModule) -> None:
-    """Like :func:`absorb_padding`, but without removing unused code and modules."""
     graph = traced.graph
     used = Counter(node.target for node in graph.nodes)
     for node in list(graph.nodes):
@@ -47,7 +37,7 @@ def _absorb(traced: fx.GraphModule) -> None:
         source = node.all_input_nodes[0]
         border = _border(traced, source) if len(source.users) == 1 else None
         wider = _wider(layer, border) if border else None
-        if wider is None and node.op == "call_module" and layer is traced.get_submodule(str(node.target)):
+        if wider is None and node.op == "call_module":
             continue
         name = f"padding_{node.name}"
         traced.add_submodule(name, wider or layer)
@@ -57,6 +47,9 @@ def _absorb(traced: fx.GraphModule) -> None:
         drop(node)
         if wider:
             drop(source)
+    graph.lint()
+    traced.delete_all_unused_submodules()
+    traced.recompile()
 
 
 def _convolution(traced: fx.GraphModule, node: fx.Node) -> nn.Conv2d | None:
@@ -64,20 +57,10 @@ def _convolution(traced: fx.GraphModule, node: fx.Node) -> nn.Conv2d | None:
     if node.op == "call_function":
         return called_convolution(traced, node)
     layer = traced.get_submodule(str(node.target)) if node.op == "call_module" else None
-    if not isinstance(layer, nn.Conv2d) or is_parametrized(layer) or len(node.all_input_nodes) != 1:
+    # Derived layers are traced into where possible, and may do anything where not.
+    if not isinstance(layer, nn.Conv2d) or type(layer) is not nn.Conv2d or len(node.all_input_nodes) != 1:
         return None
-    return layer if type(layer) is nn.Conv2d else _plain(layer)
-
-
-def _plain(layer: nn.Conv2d) -> nn.Conv2d | None:
-    """The plain equivalent of a layer derived from torch's convolution, if it only pads and convolves."""
-    with suppress(Exception):  # its code may do anything
-        inner = trace(layer)
-        _absorb(inner)
-        _, step, _ = inner.graph.nodes
-        found = inner.get_submodule(str(step.target))
-        return found if type(found) is nn.Conv2d else None
-    return None
+    return layer
 
 
 def _border(traced: fx.GraphModule, node: fx.Node) -> Sequence[int] | None:

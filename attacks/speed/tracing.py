@@ -1,6 +1,7 @@
 """Networks traced by torch.fx."""
 
 import operator
+from contextlib import suppress
 from typing import Any, TypeGuard
 
 import torch
@@ -12,20 +13,24 @@ _CHECKS = (torch._assert, getattr, operator.eq)
 """Operations that make up checks of shapes."""
 
 
+_DERIVED = ((nn.Conv2d, _BatchNorm), (_BatchNorm,), ())
+"""Layers whose derived classes are traced into, from the most to the fewest. Most of those do something else as well:
+such convolutions pad, as in ports from TensorFlow, and timm's batch norms apply the activation."""
+
+
 class _Tracer(fx.Tracer):
-    """Treats every layer with weights as one step, including layers derived from torch's.
+    """Treats every layer with weights as one step.
 
     Args:
-        opens: Whether batch norms with custom code are traced into: most do something else as well, such as timm's,
-            which also apply the activation.
+        opens: Classes of layers whose derived classes with custom code are traced into.
     """
 
-    def __init__(self, *, opens: bool) -> None:
+    def __init__(self, opens: tuple[type[nn.Module], ...]) -> None:
         super().__init__()
         self._opens = opens
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        if self._opens and isinstance(m, _BatchNorm) and not normalises(m):
+        if isinstance(m, self._opens) and not (type(m) is nn.Conv2d or normalises(m)):
             return False
         return isinstance(m, _ConvNd | nn.Linear | _BatchNorm) or super().is_leaf_module(m, module_qualified_name)
 
@@ -60,13 +65,19 @@ def trace(module: nn.Module) -> fx.GraphModule:
     if type(module).__call__ is not nn.Module.__call__ and not isinstance(module, fx.GraphModule):
         raise ValueError("expected a network with torch's own call, got another")
     with torch.enable_grad(), torch.autocast("cpu", enabled=False), torch.autocast("cuda", enabled=False):
-        try:
-            graph = _Tracer(opens=True).trace(module)
-        except Exception:  # the cause may be one of those batch norms
-            graph = _Tracer(opens=False).trace(module)
+        graph = _traced(module)
     # A value used by a check has an additional use, and could not be folded.
     graph.eliminate_dead_code(is_impure_node=lambda node: node.target not in _CHECKS)
     return fx.GraphModule(module, graph)
+
+
+def _traced(module: nn.Module) -> fx.Graph:
+    """The steps of a module's code, with the code of as many derived layers as can be traced."""
+    *most, none = _DERIVED
+    for opens in most:
+        with suppress(Exception):  # the cause may be one of those layers
+            return _Tracer(opens).trace(module)
+    return _Tracer(none).trace(module)
 
 
 def drop(node: fx.Node) -> None:

@@ -124,7 +124,7 @@ class Tied(Net):
 
 
 class Standardised(Net):
-    """A layer whose own code undoes what is folded into it."""
+    """A layer whose own code, which can be traced, undoes what is folded into it."""
 
     class Conv(nn.Conv2d):
         def forward(self, x):
@@ -139,9 +139,19 @@ class Standardised(Net):
         self.eval()
 
 
+class StandardisedInSecret(Standardised):
+    """Such a layer whose code looks at a shape, so that it cannot be traced."""
+
+    class Conv(Standardised.Conv):
+        def forward(self, x):
+            assert x.shape[1] == 3
+            return super().forward(x)
+
+
 UNFOLLOWED = [
     *(AsksForTensors, AsksForInstances, AsksWhetherItIsFollowed, AsksForOneImage, AsksForGradients, AsksForTheMode),
-    *(TriesAnother, Rounds, DrawsOnce, DrawsWithPython, DrawsWithNumpy, Counts, CountsInABuffer, Standardised),
+    *(TriesAnother, Rounds, DrawsOnce, DrawsWithPython, DrawsWithNumpy, Counts, CountsInABuffer),
+    StandardisedInSecret,
 ]
 
 
@@ -153,7 +163,11 @@ def test_what_cannot_be_followed_stays_as_it_is(make):
     assert in_form(net, "bfloat16", x).form == "plain"
 
 
-@pytest.mark.parametrize("make", [*UNFOLLOWED, StraightThrough, CalledOtherwise, Tied])
+def test_layers_with_their_own_code_are_traced():
+    assert "folded" in [each.form for each in usable(Standardised(), images(8))]
+
+
+@pytest.mark.parametrize("make", [*UNFOLLOWED, StraightThrough, CalledOtherwise, Tied, Standardised])
 @pytest.mark.parametrize("example", [None, images(4)])
 def test_attacks_are_as_strong_whatever_the_code_does(make, example):
     x, goal = images(40), Untargeted(make()(images(40)).argmax(1))
