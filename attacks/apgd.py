@@ -13,7 +13,7 @@ from attacks.norms import Linf, Norm
 from attacks.protocols import Access, Kind, Model, Precision, Search
 from attacks.queries.gradients import forward
 from attacks.queries.inputs import check_call, check_parameters
-from attacks.searches import sparse
+from attacks.searches import apgd_in_l1
 from attacks.searches.track import Survivors
 
 
@@ -27,7 +27,7 @@ class APGD:
 
     References:
         Croce and Hein, Reliable evaluation of adversarial robustness with an ensemble of diverse parameter-free
-        attacks <https://arxiv.org/abs/2003.01690>, 2020. L1: :func:`attacks.searches.sparse.descend`.
+        attacks <https://arxiv.org/abs/2003.01690>, 2020. L1: :func:`attacks.searches.apgd_in_l1.descend`.
 
     Deviations:
         An image is done at the first step that meets the goal. As in the authors' code, exactly ``rho`` of the steps is
@@ -99,7 +99,7 @@ def descend(
         The points with the lowest loss, for the images still active.
     """
     if active.norm.sparse:
-        return sparse.descend(active, x_adv, loss, steps)
+        return apgd_in_l1.descend(active, x_adv, loss, steps)
     state, checkpoints = _Descent.begin(x_adv, first_step * active.eps), _checkpoints(steps)
     for i in range(steps):
         if not len(active):

@@ -175,7 +175,7 @@ def multi_targeted(attack: Attack, targets: int = 9) -> MultiTargeted:
     """Aim the attack at one rival class after another, the nearest first, as APGD-T does in AutoAttack.
 
     An untargeted attack follows the class that happens to lead, and may miss one that is easier to reach. For goals
-    other than untargeted the rivals are the ways to meet the goal, see :func:`attacks.objectives.rivals.aims`; where
+    other than untargeted the rivals are the ways to meet the goal, see :func:`attacks.objectives.rivals.ways_to`; where
     there is only one, the attack runs once.
 
     References:

@@ -32,7 +32,7 @@ class DeepFool:
     Deviations:
         The boundaries are those to the ``candidates`` rivals that are nearest at the start, as in the authors' code,
         whose ten classes include the label. For goals other than untargeted they are the boundaries for the ways to
-        meet the goal, see :func:`attacks.objectives.rivals.aims`. Every step is lengthened, whereas the authors
+        meet the goal, see :func:`attacks.objectives.rivals.ways_to`. Every step is lengthened, whereas the authors
         lengthen the sum of all steps.
 
     Example:

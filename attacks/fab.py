@@ -32,9 +32,9 @@ class FAB:
 
     Deviations:
         Only the targeted form, as used by AutoAttack; for goals other than untargeted the targets are the
-        ways to meet the goal, see :func:`attacks.objectives.rivals.aims`. No random restarts. The final search bisects
-        the line between the image and the nearest point found; the paper's locates the boundary by interpolation, three
-        times.
+        ways to meet the goal, see :func:`attacks.objectives.rivals.ways_to`. No random restarts. The final search
+        bisects the line between the image and the nearest point found; the paper's locates the boundary by
+        interpolation, three times.
 
     Example:
         >>> from attacks import Untargeted

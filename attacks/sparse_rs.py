@@ -7,14 +7,12 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from attacks.geometry.rows import column
-from attacks.goals import Goal, met
+from attacks.goals import Goal
 from attacks.losses import LOSSES, Loss, margin
 from attacks.norms import L0, Norm
-from attacks.objectives.ranking import fooling
 from attacks.protocols import Access, Kind, Model, Search
-from attacks.queries.gradients import forward
 from attacks.queries.inputs import check_call, check_parameters
+from attacks.searches.random_search import random_search
 from attacks.searches.swaps import replaced, values_and_ends
 from attacks.searches.track import Survivors
 
@@ -121,22 +119,14 @@ def search(
     Returns:
         The points with the lowest loss, for the images still active.
     """
-    x_best, best = x_adv.clone(), active.x.new_full((len(active),), torch.inf)
-    for step, share in enumerate((0.0, *shares)):
-        if not len(active):
-            break
-        if step:
-            random, ends = values_and_ends(active.x, seed, active.goal.ids, step)
-            if reach and step % 2 == 0:
-                random = random + _near(x_best != active.x, reach)
-            x_adv = replaced(active, x_best, random, ends, (share * active.eps).floor().clamp_min(1))
-        logits = forward(active.model, x_adv, active.goal)
-        value = loss(logits, active.goal)
-        better = value < best
-        x_best, best = torch.where(column(better, x_adv), x_adv, x_best), torch.where(better, value, best)
-        fooled = fooling(value, logits) if loss is margin else met(active.goal, logits)
-        _, x_best, best = active.retire(x_adv, fooled, x_best, best)
-    return x_best
+
+    def propose(x_best: Tensor, step: int) -> Tensor:
+        random, ends = values_and_ends(active.x, seed, active.goal.ids, step)
+        if reach and step % 2 == 0:
+            random = random + _near(x_best != active.x, reach)
+        return replaced(active, x_best, random, ends, (shares[step - 1] * active.eps).floor().clamp_min(1))
+
+    return random_search(active, x_adv, propose, len(shares), loss)
 
 
 _PARTS = (

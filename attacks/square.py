@@ -9,14 +9,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from attacks.goals import Goal, met
+from attacks.goals import Goal
 from attacks.losses import LOSSES, Loss, margin
 from attacks.norms import Linf, Norm
-from attacks.objectives.ranking import fooling
 from attacks.protocols import Access, Kind, Model, Search
-from attacks.queries.gradients import forward
 from attacks.queries.inputs import check_call, check_parameters
 from attacks.searches.draws import uniform
+from attacks.searches.random_search import random_search
 from attacks.searches.track import Survivors
 
 
@@ -119,21 +118,13 @@ def search(active: Survivors, x_adv: Tensor, fractions: Sequence[float], seed: i
         The points with the lowest loss for the images still active (n, ...).
     """
     _, move = _MOVES[active.norm.name]
-    x_best, best = x_adv.clone(), active.x.new_full((len(active),), torch.inf)
-    for step, fraction in enumerate((0.0, *fractions)):
-        if not len(active):
-            break
-        if step:
-            clean, present, budget = _planes(active.x), _planes(x_best), active.eps.view(-1, 1, 1, 1)
-            draw = _Draw(seed, active.goal.ids, step)
-            x_adv = move(active.norm, clean, present, budget, fraction, draw).view_as(active.x)
-        logits = forward(active.model, x_adv, active.goal)
-        value = loss(logits, active.goal)
-        better = (value < best).nonzero().squeeze(1)
-        x_best[better], best[better] = x_adv[better], value[better]
-        fooled = fooling(value, logits) if loss is margin else met(active.goal, logits)
-        _, x_best, best = active.retire(x_adv, fooled, x_best, best)
-    return x_best
+
+    def propose(x_best: Tensor, step: int) -> Tensor:
+        clean, present, budget = _planes(active.x), _planes(x_best), active.eps.view(-1, 1, 1, 1)
+        draw = _Draw(seed, active.goal.ids, step)
+        return move(active.norm, clean, present, budget, fractions[step - 1], draw).view_as(active.x)
+
+    return random_search(active, x_adv, propose, len(fractions), loss)
 
 
 _HALVINGS = (0.001, 0.005, 0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8)

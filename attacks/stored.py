@@ -86,8 +86,7 @@ class Stored(MadeOfOne):
             # Without the safety margin, fewer levels than the attack used may suffice.
             size = (self.norm.measure(x_adv - x) * _WHITE - _ROUNDING).floor()
             first = torch.where(moved, size, last).clamp_min(1).minimum(last)
-        found, _ = mend(model, x, x_adv, goal, first, last, steps=self.steps)
-        return found
+        return mend(model, x, x_adv, goal, first, last, steps=self.steps)
 
 
 def stored(attack: Attack, kappa: float = 1.0) -> Stored:

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from code_rules import (
     committed_texts,
+    dangling,
     has_running_example,
     machine_paths,
     oversized,
@@ -142,6 +143,10 @@ def test_everything_public_is_documented() -> None:
 
 def test_entries_name_what_they_describe() -> None:
     fail_on((name, unidiomatic(source)) for name, source in SOURCES.items())
+
+
+def test_docstrings_refer_to_what_exists() -> None:
+    fail_on((name, dangling(source)) for name, source in SOURCES.items())
 
 
 def test_every_export_has_an_example() -> None:

@@ -8,6 +8,7 @@ from code_rules import (
     MAX_BODY_LINES,
     MAX_MODULE_LINES,
     committed_texts,
+    dangling,
     has_running_example,
     machine_paths,
     oversized,
@@ -38,6 +39,8 @@ def function(body_length: int, docstring: str = "Doc.") -> str:
 
 
 WRONG: list[tuple[Checker, str, str]] = [
+    (dangling, "# 1\n# see :func:`attacks.losses.gain`", "line 2: there is no attacks.losses.gain"),
+    (dangling, "# see :class:`attacks.lossy`", "there is no attacks.lossy"),
     (within(third_party_at_import, "attacks.pgd"), "import numpy as np", "line 1: import numpy inside"),
     (within(forbidden_imports, "attacks.pgd"), "def f():\n    from advbench.planning.plan import Unit", "torch alone"),
     (
@@ -119,6 +122,7 @@ WRONG: list[tuple[Checker, str, str]] = [
 ]
 
 RIGHT: list[tuple[Checker, str]] = [
+    (dangling, "# see :mod:`attacks.losses`, :meth:`attacks.Perturbation.save` and :attr:`attacks.PGD.steps`"),
     (within(forbidden_imports, "attacks.foolbox"), "def get():\n    import foolbox\n    import eagerpy"),
     (within(forbidden_imports, "attacks.pgd"), "import math\nimport torch\nfrom .foolbox import get"),
     (within(forbidden_imports, "attacks.geometry.quantize"), "from attacks.searches.bisection import Bisection"),

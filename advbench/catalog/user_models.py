@@ -236,20 +236,20 @@ def origin(name: str) -> dict[str, str]:
         UserError: There is no such file.
     """
     if match := FACTORY.fullmatch(name):
-        return {"sha256": _sha256(Path(match["file"])), "function": match["function"]}
+        return {"sha256": sha256_of(Path(match["file"])), "function": match["function"]}
     if not is_own(name):
         return {"name": name}
     if _prefix(name) == HUB or _is_folder(name):
         files, folder = ("config.json", "preprocessor_config.json"), hub_folder(name)
-        return ({"name": name} if folder is None else {file: _sha256(folder / file) for file in files}) | _versions(
+        return ({"name": name} if folder is None else {file: sha256_of(folder / file) for file in files}) | _versions(
             "transformers"
         )
     if prefix := _prefix(name):
         return {"name": name} | _versions(*_PACKAGES[prefix][2])
     runtime = _versions(*_RUNTIMES.get(Path(name).suffix, ()))
     description = Path(name).with_suffix(".toml")
-    told = {"description": _sha256(description)} if description.is_file() else {}
-    return {"sha256": _sha256(Path(name))} | told | runtime
+    told = {"description": sha256_of(description)} if description.is_file() else {}
+    return {"sha256": sha256_of(Path(name))} | told | runtime
 
 
 def _versions(*packages: str) -> dict[str, str]:
@@ -261,7 +261,12 @@ def _versions(*packages: str) -> dict[str, str]:
     return found
 
 
-def _sha256(file: Path) -> str:
+def sha256_of(file: Path) -> str:
+    """Digest of a file, in hexadecimal.
+
+    Raises:
+        UserError: It cannot be read.
+    """
     try:
         return hashlib.sha256(file.read_bytes()).hexdigest()
     except OSError as error:

@@ -96,7 +96,17 @@ def patch() -> None:
 @OUT
 @JSON
 @QUIET
-def fit(model: str, as_text: bool, quiet: bool, **options: Any) -> None:
+def fit(
+    *,
+    model: str,
+    share: str,
+    shape: str,
+    rotation: float,
+    min_scale: float,
+    as_text: bool,
+    quiet: bool,
+    **options: Any,
+) -> None:
     """Fit a patch to pictures (files or folders of them), or to a single one.
 
     The patch is placed at random, rotated and scaled. For a single picture, its fooling rate is measured at other
@@ -104,16 +114,18 @@ def fit(model: str, as_text: bool, quiet: bool, **options: Any) -> None:
     """
     options["data"] = chosen_images(options, limit=None)
     options["goal"] = parse_goal(options["goal"])
-    options["share"] = parse_share(options["share"])
+    largest = parse_share(share)
     name, about = model_card(model).name, description(options, model)
     options["out"] = options["out"] or Path("reports") / f"patch-{slug(name)}"
     announce(model, about)
     with progress(quiet) as told:
         with first_imports():
-            from advbench.pictures.universal.patch_config import PatchFit
+            from advbench.pictures.universal.options import Fit
             from advbench.pictures.universal.patch_fit import fit_patch
+            from attacks import Placing
 
-        measured = fit_patch(PatchFit(model=name, about=about, **options), told)
+        placing = Placing(share=largest, shape=shape, max_rotation=rotation, min_scale=min_scale)
+        measured = fit_patch(Fit(model=name, about=about, **options), placing, told)
     _tell(measured, as_text=as_text, quiet=quiet)
 
 
@@ -130,7 +142,7 @@ def fit(model: str, as_text: bool, quiet: bool, **options: Any) -> None:
 @_with_model
 def evaluate(as_text: bool, quiet: bool, **options: Any) -> None:
     """Measure how often PATCH fools a model, at random places on pictures, and draw some of them."""
-    from advbench.pictures.universal.patch_config import PatchUse
+    from advbench.pictures.universal.options import PatchUse
     from advbench.pictures.universal.patch_measure import measure_patch
 
     options["out"] = options["out"] or Path("reports") / f"patch-eval-{slug(options['patch'].stem)}"
@@ -147,7 +159,7 @@ def evaluate(as_text: bool, quiet: bool, **options: Any) -> None:
 @click.pass_context
 def apply(ctx: click.Context, /, as_text: bool, quiet: bool, **options: Any) -> None:
     """Put PATCH into pictures at a random place and write the results, as `advbench attack` does."""
-    from advbench.pictures.universal.patch_config import PatchUse
+    from advbench.pictures.universal.options import PatchUse
     from advbench.pictures.universal.patch_measure import apply_patch
 
     with progress(quiet) as told:

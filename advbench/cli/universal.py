@@ -94,26 +94,28 @@ def universal() -> None:
 @OUT
 @JSON
 @QUIET
-def fit(model: str, eps: str | None, as_text: bool, quiet: bool, **options: Any) -> None:
+def fit(*, model: str, algorithm: str, norm: str, eps: str | None, as_text: bool, quiet: bool, **options: Any) -> None:
     """Fit a perturbation to pictures (files or folders of them).
 
     A checkpoint is kept: run the same command again to continue an interrupted fit. A folder that
     holds the result of another fit is refused.
     """
-    if eps is None and options["norm"] != "linf":
-        raise UserError(f"{options['norm']} has no default budget", hint="give one, such as --eps 5")
+    if eps is None and norm != "linf":
+        raise UserError(f"{norm} has no default budget", hint="give one, such as --eps 5")
     options["data"] = chosen_images(options, limit=None)
-    options["eps"] = parse_eps(eps or "10/255", options["norm"])
+    largest = parse_eps(eps or "10/255", norm)
     options["goal"] = parse_goal(options["goal"])
-    options["steps"] = options["steps"] or {"steps": 800, "deepfool": 10}[options["algorithm"]]
+    options["steps"] = options["steps"] or {"steps": 800, "deepfool": 10}[algorithm]
     name, about = model_card(model).name, description(options, model)
     options["out"] = options["out"] or Path("reports") / f"universal-{slug(name)}"
     announce(model, about)
     with progress(quiet) as told:
         with first_imports():
-            from advbench.pictures.universal.fit import FitConfig, fit_perturbation
+            from advbench.pictures.universal.fit import Method, fit_perturbation
+            from advbench.pictures.universal.options import Fit
 
-        measured = fit_perturbation(FitConfig(model=name, about=about, **options), told)
+        method = Method(algorithm=algorithm, norm=norm, eps=largest)
+        measured = fit_perturbation(Fit(model=name, about=about, **options), method, told)
     _tell(measured, as_text=as_text, quiet=quiet)
 
 

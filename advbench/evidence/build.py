@@ -15,6 +15,7 @@ from advbench.analysis.run_analysis import RunAnalysis
 from advbench.analysis.threats import Threat, ThreatResults, gather_clean
 from advbench.catalog.attacks import CORRUPTION
 from advbench.catalog.registry import class_numbers
+from advbench.catalog.user_models import sha256_of
 from advbench.config.goals import parse_goal
 from advbench.config.masks import mask_in
 from advbench.config.model_description import read_description
@@ -177,17 +178,10 @@ def _model_claim(run: StoredRun, label: str, onnx: Sequence[Path]) -> ModelClaim
         label=label,
         digest=str(run.manifest.get("identity", {}).get("models", {}).get(label, "")),
         weights_sha256=str(rows.iloc[0]) if len(rows) else "",
-        onnx_sha256=tuple(map(_digest, onnx)),
+        onnx_sha256=tuple(map(sha256_of, onnx)),
         mean=(about and about.mean) or (0.0,),
         std=(about and about.std) or (1.0,),
     )
-
-
-def _digest(file: Path) -> str:
-    try:
-        return hashlib.sha256(file.read_bytes()).hexdigest()
-    except OSError as error:
-        raise UserError(f"cannot read {file}: {error.strerror}") from None
 
 
 def _data_claim(data: _Data) -> DataClaim:

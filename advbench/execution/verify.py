@@ -53,7 +53,7 @@ def verify(folder: str | Path, plugins: tuple[str, ...] = (), *, allow_code: boo
 
     Args:
         folder: Folder of the run.
-        plugins: Plugin modules, as for :func:`advbench.execution.runner.run`.
+        plugins: Plugin modules, as for :func:`advbench.run`.
         allow_code: Whether the code of the user's own models may be run: the folder may come from a stranger.
 
     Raises:

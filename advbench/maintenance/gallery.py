@@ -23,11 +23,12 @@ from advbench.datasets.samples import samples
 from advbench.explain.page import explain_picture
 from advbench.guide.pages import FOLDER
 from advbench.pictures.attack import attack_pictures
-from advbench.pictures.universal.fit import FitConfig, fit_perturbation
-from advbench.pictures.universal.patch_config import PatchFit
+from advbench.pictures.universal.fit import Method, fit_perturbation
+from advbench.pictures.universal.options import Fit
 from advbench.pictures.universal.patch_fit import fit_patch
 from advbench.records.storage.atomic import write_atomic
 from advbench.report.html.figures import curves
+from attacks import Placing
 
 MODEL = "efficientnet_lite0"
 EAGLE, STRAWBERRIES = 17, 4
@@ -94,14 +95,14 @@ def _path(folder: Path) -> bytes:
 
 def _universal(folder: Path) -> bytes:
     paths = tuple(sample.path for sample in samples("imagenet"))
-    measured = fit_perturbation(FitConfig(paths=paths, model=MODEL, steps=100, out=folder))
+    measured = fit_perturbation(Fit(paths=paths, model=MODEL, steps=100, batch_size=16, out=folder), Method())
     click.echo(f"universal: {measured.counts}")
     return (folder / "panel.png").read_bytes()
 
 
 def _patch(folder: Path) -> bytes:
     paths = tuple(sample.path for sample in samples("imagenet"))
-    measured = fit_patch(PatchFit(paths=paths, model=MODEL, share=0.1, steps=60, batch_size=8, out=folder))
+    measured = fit_patch(Fit(paths=paths, model=MODEL, steps=60, batch_size=8, out=folder), Placing(share=0.1))
     click.echo(f"patch: {measured.counts}")
     return (folder / "panel.png").read_bytes()
 

@@ -7,6 +7,9 @@ from torch import Tensor
 
 from attacks.geometry.rows import column, flat, power_of_two
 
+_BETA1, _BETA2 = 0.9, 0.999
+"""Weight of the past in the means of the gradients and of their squares, those of the paper."""
+
 
 class Adam:
     """Turns gradients into steps of about unit length per value, by running means of gradients and their squares.
@@ -19,8 +22,6 @@ class Adam:
 
     Args:
         like: Images (n, ...) that give shape and dtype.
-        beta1: Weight of the past in the mean of the gradients.
-        beta2: Weight of the past in the mean of their squares.
 
     Example:
         >>> adam = Adam(torch.zeros(1, 2))
@@ -31,20 +32,20 @@ class Adam:
     scale: Tensor
     """Divisor of the mean gradient in the last step, shaped like the images."""
 
-    def __init__(self, like: Tensor, beta1: float = 0.9, beta2: float = 0.999) -> None:
+    def __init__(self, like: Tensor) -> None:
         self._mean, self._square = like.new_zeros(like.shape), like.new_zeros(like.shape)
         self._unit = like.new_ones(len(like), *[1] * (like.ndim - 1))
-        self._beta1, self._beta2, self._steps = beta1, beta2, 0
+        self._steps = 0
 
     def step(self, gradient: Tensor) -> Tensor:
         """The step to subtract, shaped like ``gradient`` (n, ...)."""
         self._steps += 1
         gradient = self._in_units(gradient)
-        self._mean.lerp_(gradient, 1 - self._beta1)
-        self._square.mul_(self._beta2).addcmul_(gradient, gradient, value=1 - self._beta2)
-        scale = (self._square / (1 - self._beta2**self._steps)).sqrt_().add_(1e-8)
+        self._mean.lerp_(gradient, 1 - _BETA1)
+        self._square.mul_(_BETA2).addcmul_(gradient, gradient, value=1 - _BETA2)
+        scale = (self._square / (1 - _BETA2**self._steps)).sqrt_().add_(1e-8)
         self.scale = scale * self._unit
-        return self._mean / scale / (1 - self._beta1**self._steps)
+        return self._mean / scale / (1 - _BETA1**self._steps)
 
     def select(self, index: Tensor) -> None:
         """Continue with some of the images only: a mask or positions."""

@@ -70,8 +70,8 @@ class Survivors:
     """The model's logits of the clean images of the whole batch (N, C)."""
     precision: Precision
     """The precision of the survivors' gradients."""
-    owner: Tensor | None
-    """Position of each copy's image (n,) if several copies of each image are tried at once; else None."""
+    together: int
+    """Number of copies of each image, side by side, of which all leave with the first that is fooled."""
     _ball: Ball | None
 
     def __init__(
@@ -90,7 +90,7 @@ class Survivors:
         self.x, self.goal, self.aim, self.eps = x, goal, goal, radii(eps, x)
         self.rows = torch.arange(len(x), device=x.device)
         self.found, self.fooled, self._clean = x.clone(), torch.zeros_like(self.rows, dtype=torch.bool), x
-        self._stay, self.owner, self._ball = False, None, None
+        self.together, self._stay, self._ball = 1, False, None
         self._anew: Callable[[Model, Tensor, Goal, float | Tensor | None], Tensor] | None = None
         self.retire(x, met(goal, self.logits))
 
@@ -151,7 +151,7 @@ class Survivors:
         if self._stay or not bool(fooled.any()):
             return None
         self.found[self.rows[fooled]], self.fooled[self.rows[fooled]] = x_adv[fooled], True
-        done = fooled if self.owner is None else torch.isin(self.owner, self.owner[fooled])
+        done = fooled.view(-1, self.together).any(1).repeat_interleave(self.together)
         stay = (~done).nonzero().squeeze(1)
         self._keep(stay)
         return stay
@@ -176,8 +176,7 @@ class Survivors:
     @contextmanager
     def only(self, some: Tensor) -> Iterator[Self]:
         """A context with some of the images, bool (n,); images that leave there leave here too."""
-        part = copy(self)
-        part._keep(some.nonzero().squeeze(1))
+        part = self._select(some.nonzero().squeeze(1))
         before = part.rows
         yield part
         left = before[~torch.isin(before, part.rows)]
@@ -191,11 +190,10 @@ class Survivors:
 
     def copies(self, count: int) -> Self:
         """``count`` copies of each image, side by side; all of them leave once one is fooled."""
-        crowd, owner = copy(self), torch.arange(len(self), device=self.rows.device).repeat_interleave(count)
-        crowd.logits, crowd.found = self.logits[self.rows][owner], self.x[owner]
-        crowd._keep(owner)
-        crowd.owner, crowd.rows = owner, torch.arange(len(owner), device=owner.device)
-        crowd.fooled = torch.zeros_like(owner, dtype=torch.bool)
+        crowd = self._select(torch.arange(len(self), device=self.rows.device).repeat_interleave(count))
+        crowd.logits, crowd.found, crowd.together = self.logits[crowd.rows], crowd.x.clone(), count
+        crowd.rows = torch.arange(len(crowd), device=self.rows.device)
+        crowd.fooled = torch.zeros_like(crowd.rows, dtype=torch.bool)
         return crowd
 
     def give_up(self, hopeless: Tensor, x_adv: Tensor) -> None:
@@ -234,4 +232,8 @@ class Survivors:
         self.x, self.goal = self.x[stay], self.goal.select(stay)
         self.aim = aim or self.goal
         self.eps, self.rows, self._ball = self.eps[stay], self.rows[stay], None
-        self.owner = None if self.owner is None else self.owner[stay]
+
+    def _select(self, index: Tensor) -> Self:
+        part = copy(self)
+        part._keep(index)
+        return part

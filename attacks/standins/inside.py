@@ -12,9 +12,9 @@ from attacks.queries.inputs import check_images
 from attacks.queries.modes import check_callable
 from attacks.standins.agreement import agreement, falsified
 from attacks.standins.bridges import Front, fit_front
-from attacks.standins.ends import agreeing, kind_of, same_order
-from attacks.standins.looking import Looked, look, with_drawn
-from attacks.standins.passing import Pass
+from attacks.standins.inner_logits import agreeing, kind_of, same_order
+from attacks.standins.probing import Looked, look, with_drawn
+from attacks.standins.traced_pass import Pass
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ def survivors(rows=4, classes=5, eps=0.25):
 def test_copies_of_an_image_stand_side_by_side():
     active = survivors()
     crowd = active.copies(3)
-    assert crowd.owner.tolist() == [0, 0, 0, 1, 1, 1, 2, 2, 2, 3, 3, 3]
+    assert crowd.rows.tolist() == list(range(12))
     assert torch.equal(crowd.x, active.x.repeat_interleave(3, 0))
     assert torch.equal(crowd.goal.labels, active.goal.labels.repeat_interleave(3))
     assert torch.equal(crowd.eps, active.eps.repeat_interleave(3))
@@ -40,7 +40,7 @@ def test_all_copies_leave_with_the_one_that_is_fooled():
     x_adv[3] = x_adv[3].roll(1)  # the second image's second copy
     found = Lowest(crowd)
     found.look(crowd, x_adv)
-    assert crowd.owner.tolist() == [0, 0, 2, 2, 3, 3]
+    assert crowd.rows.tolist() == [0, 1, 4, 5, 6, 7]
     best = Lowest(active)
     best.gather(active, crowd, found)
     assert active.rows.tolist() == [0, 2, 3]

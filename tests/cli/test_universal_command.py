@@ -14,7 +14,8 @@ from safetensors import safe_open
 
 import advbench.pictures.universal.fit
 from advbench.datasets.images.loader import PictureStream
-from advbench.pictures.universal.fit import FitConfig, fit_perturbation
+from advbench.pictures.universal.fit import Method, fit_perturbation
+from advbench.pictures.universal.options import Fit
 from attacks import L2, Linf, Perturbation, fast
 
 FIT = ("universal", "fit", "--model", "tiny", "--device", "cpu", "--quiet", "--steps", 12, "--batch-size", 4)
@@ -98,19 +99,20 @@ def test_a_fit_that_was_interrupted_goes_on_to_the_same_end(end, next_step, phot
     monkeypatch.setattr(advbench.pictures.universal.fit, "SAVE_EVERY", 5)
     # The clock would choose the form, for each fit anew, and forms differ in the last bits.
     monkeypatch.setattr(advbench.pictures.universal.fit, "fast", partial(fast, form="folded"))
-    config = FitConfig(paths=(photographs,), model="tiny", steps=12, batch_size=4, eps=0.004, out=tmp_path / "whole")
-    whole = fit_perturbation(config)
+    options = Fit(paths=(photographs,), model="tiny", steps=12, batch_size=4, out=tmp_path / "whole")
+    method = Method(eps=0.004)
+    whole = fit_perturbation(options, method)
 
     def interrupt(what, done, total):
         if done == 8:
             raise end("now")
 
-    halves = FitConfig(**{**vars(config), "out": tmp_path / "halves"})
+    halves = replace(options, out=tmp_path / "halves")
     with pytest.raises(end, match="now"):
-        fit_perturbation(halves, interrupt)
+        fit_perturbation(halves, method, interrupt)
     assert (tmp_path / "halves" / "checkpoint.safetensors").exists()
     steps = []
-    again = fit_perturbation(halves, lambda what, done, total: steps.append(done))
+    again = fit_perturbation(halves, method, lambda what, done, total: steps.append(done))
     assert torch.equal(again.perturbation.delta, whole.perturbation.delta)
     assert steps == [0, *range(next_step, 13)]
     with safe_open(tmp_path / "halves" / "perturbation.safetensors", "pt") as file:
@@ -124,8 +126,9 @@ def test_a_checkpoint_of_another_fit_is_refused(photographs, tmp_path, monkeypat
         if done == 3:
             raise KeyboardInterrupt
 
+    options = Fit(paths=(photographs,), model="tiny", steps=12, batch_size=16, out=tmp_path)
     with pytest.raises(KeyboardInterrupt):
-        fit_perturbation(FitConfig(paths=(photographs,), model="tiny", steps=12, eps=0.004, out=tmp_path), interrupt)
+        fit_perturbation(options, Method(eps=0.004), interrupt)
     message = refused(*FIT, photographs, "--eps", "9/255", "--out", tmp_path)
     assert "belongs to another fit" in message
     assert "eps:" in message

@@ -42,10 +42,13 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", metavar="CASE", default=CASES, choices=CASES)
     parser.add_argument("--draws", type=int, default=DRAWS)
     parser.add_argument("--again", action="store_true", help="run the quick attacks again")
-    add_shared(parser, "--out")
+    add_shared(parser, "--page", "--out")
     options = parser.parse_args()
     complete = json.loads((PEERS / "standard.json").read_text(encoding="utf-8"))
     report = Report(options.out, "anytime", partial(page, complete=complete), indent=None)
+    if options.page:
+        report.rewrite_page()
+        return
     results = {"cases": {}} | report.stored()
     for name in options.only:
         entry, known = complete[name], results["cases"].get(name, {})

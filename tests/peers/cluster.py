@@ -68,14 +68,18 @@ _SIMULATED = "| {each:g} | {ideal:,.0f} | {seconds:,.0f} | {busy:.0%} |"
 def main() -> None:
     parser = parser_for("cluster", __doc__)
     parser.add_argument("--units", type=int, default=10_000, metavar="N", help="default: 10,000")
-    add_shared(parser, "--out")
+    add_shared(parser, "--page", "--out")
     options = parser.parse_args()
+    report = Report(options.out, "cluster", _page)
+    if options.page:
+        report.rewrite_page()
+        return
     os.environ["ADVBENCH_CLUSTER_UNITS"] = str(options.units)
     os.environ["PYTHONPATH"] = os.pathsep.join(path for path in (str(Path.cwd()), os.environ.get("PYTHONPATH")) if path)
     flags = f" --units {options.units}" if options.units != parser.get_default("units") else ""
     found = {"flags": flags, "units": options.units, "processor": processor(), "cores": os.cpu_count()} | _measured()
     found |= _thought_of(found)
-    Report(options.out, "cluster", _page).save(found)
+    report.save(found)
 
 
 def _page(found: dict[str, Any]) -> str:

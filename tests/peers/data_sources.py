@@ -13,7 +13,6 @@ import tarfile
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -50,11 +49,15 @@ def main() -> None:
     parser = parser_for("data_sources", __doc__)
     parser.add_argument("--images", type=int, metavar="N", default=50_000)
     parser.add_argument("--only", nargs="+", choices=WAYS, default=list(WAYS), metavar="NAME")
-    add_shared(parser, "--out")
+    add_shared(parser, "--page", "--out")
     parser.add_argument("--measure", nargs=2, metavar=("NAME", "PATH"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.measure:
         print(json.dumps(measure(*options.measure)))
+        return
+    report = Report(options.out, "data_sources", _page)
+    if options.page:
+        report.rewrite_page()
         return
     found = {}
     for name in options.only:
@@ -69,7 +72,6 @@ def main() -> None:
             done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
             found[name] = {"dataset": dataset, "files": files, "megabytes": size / 1e6} | json.loads(done.stdout)
             say(name, found[name])
-    report = Report(options.out, "data_sources", partial(_page, count=options.images))
     known = report.stored().get("ways", {}) | found  # earlier measurements of the ways that were not run are kept
     report.save({"processor": processor(), "ways": {name: known[name] for name in WAYS if name in known}})
 
@@ -175,8 +177,9 @@ WAYS: dict[str, tuple[str, str, Callable[[Path, int], Path]]] = {
 """Name -> data set, kind of files, and the function that writes them."""
 
 
-def _page(found: dict[str, Any], count: int) -> str:
+def _page(found: dict[str, Any]) -> str:
     ways = found["ways"].values()
+    count = max(row["images"] for row in ways)
     rows = "\n".join(
         f"| `{row['dataset']}` | {row['files']} | {row['megabytes']:,.0f} | {row['opening']:.1f} | "
         f"{row['planning']:.1f} | {row['peak']:,.0f} |"

@@ -43,9 +43,12 @@ def main() -> None:
     parser = parser_for("decisions", __doc__)
     parser.add_argument("--networks", nargs="+", metavar="NAME", default=NETWORKS)
     parser.add_argument("--queries", nargs="+", type=int, metavar="N", default=QUERIES)
-    add_shared(parser, "--again", "--out")
+    add_shared(parser, "--again", "--page", "--out")
     options = parser.parse_args()
     report = Report(options.out, "decisions", _page)
+    if options.page:
+        report.rewrite_page()
+        return
     results = report.stored()
     for queries in options.queries:
         for network in options.networks:
@@ -57,7 +60,6 @@ def main() -> None:
             )
             say(_line(results[name]))
             report.save(results)
-    report.write_page(results)
 
 
 def _measure(network: str, queries: int) -> dict[str, Any]:

@@ -80,15 +80,17 @@ def main() -> None:
     add_shared(parser, "--page", "--out")
     options = parser.parse_args()
     report = Report(options.out, "defences", _page)
+    if options.page:
+        report.rewrite_page()
+        return
     results = report.stored()
-    for name, key, measure in () if options.page else _jobs(options):
+    for name, key, measure in _jobs(options):
         entry = results.setdefault(name, {})
         if key in entry and not options.again:
             continue
         entry[key] = measure() | {"processor": processor()}
         say(name, key, {k: v for k, v in entry[key].items() if k != "robust"})
         report.save(results)
-    report.write_page(results)
 
 
 def _jobs(options: argparse.Namespace) -> Iterator[tuple[str, str, Callable[[], dict[str, Any]]]]:

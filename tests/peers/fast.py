@@ -63,9 +63,12 @@ def main() -> None:
     parser.add_argument("--whole", action="store_true", help="race with the tiny eps only")
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--strength", type=int, default=STRENGTH, metavar="N", help="images of each network")
-    add_shared(parser, "--out")
+    add_shared(parser, "--page", "--out")
     options = parser.parse_args()
     report = Report(options.out, "fast", _page)
+    if options.page:
+        report.rewrite_page()
+        return
     results = {"races": {}, "strength": {}, "smallest": {}} | report.stored()
     race = partial(_race, usual=not options.whole)
     jobs = [("races", name, options.images or RACES[name], race) for name in options.races]
@@ -75,7 +78,6 @@ def main() -> None:
         results[part][name] = measure(name, images, options.rounds) | {"processor": processor()}
         say(f"{name}: {results[part][name]}")
         report.save(results)
-    report.save(results)
 
 
 def _race(name: str, images: int, rounds: int, *, usual: bool) -> dict[str, Any]:

@@ -56,8 +56,7 @@ def main() -> None:
         _work(options.part, options.device, options.into)
         return
     if options.page:
-        report = _report(options.out or REPORT)
-        report.save(report.stored())
+        _report(options.out or REPORT).rewrite_page()
         return
     if options.device == "cuda" and not _has_gpu():
         say("error: this machine has no CUDA GPU; --device cpu tries the script on tiny inputs")

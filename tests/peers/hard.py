@@ -103,9 +103,12 @@ def main() -> None:
     parser.add_argument("--part", choices=("proved", "left", "near", "shown"), help="default: all")
     parser.add_argument("--models", nargs="+", metavar="MODEL", help="for the parts whose images `standard` chooses")
     parser.add_argument("--seed", type=int, default=0)
-    add_shared(parser, "--out")
+    add_shared(parser, "--page", "--out")
     options = parser.parse_args()
     report = Report(options.out, "hard", _page)
+    if options.page:
+        report.rewrite_page()
+        return
     results = {"proved": {}, "left": {}, "near": {}, "shown": {}} | report.stored()
     for part, model, entry in _entries(options, results):
         found = results[part].setdefault(model, {})

@@ -6,11 +6,9 @@ network. One way needs `onnx` and `onnxruntime`, another `torchao`; ways whose p
 """
 
 import copy
-import sys
 import tempfile
 import warnings
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import torch
@@ -54,15 +52,20 @@ def main() -> None:
     parser.add_argument("--steps", type=int, metavar="N", default=40, help="steps of PGD; default: 40")
     parser.add_argument("--queries", type=int, metavar="N", default=5000, help="queries of Square; default: 5000")
     parser.add_argument("--eps", type=int, nargs="+", metavar="N", default=EPS, help="in 255ths; default: 1 2 4")
-    add_shared(parser, "--out")
+    add_shared(parser, "--page", "--out")
     options = parser.parse_args()
+    report = Report(options.out, "int8", _page)
+    if options.page:
+        report.rewrite_page()
+        return
     rows = []
     for way, make in WAYS.items():
         try:
             rows += measure(way, make, options)
         except ImportError as error:
-            print(f"{way}: skipped, {error}", file=sys.stderr)
-    Report(options.out, "int8", partial(_page, options=options)).save(rows)
+            say(f"{way}: skipped, {error}")
+    given = {"images": options.images, "steps": options.steps, "queries": options.queries, "eps": list(options.eps)}
+    report.save({**given, "rows": rows})
 
 
 def measure(way: str, make: Callable[[nn.Module, Tensor], Classifier], options: Any) -> list[dict[str, Any]]:
@@ -148,13 +151,13 @@ def by_onnxruntime(network: nn.Module, x: Tensor) -> nn.Module:
 WAYS = {"torch.ao": by_torch, "torchao (pt2e)": by_torchao, "onnxruntime": by_onnxruntime}
 
 
-def _page(rows: list[dict[str, Any]], options: Any) -> str:
-    given = {name: getattr(options, name) for name in ("images", "steps", "queries")}
+def _page(found: dict[str, Any]) -> str:
     usual = {"images": 100, "steps": 40, "queries": 5000}
+    given = {name: found[name] for name in usual}
     flags = "".join(f" --{name} {value}" for name, value in given.items() if value != usual[name])
-    flags += "" if tuple(options.eps) == EPS else f" --eps {' '.join(map(str, options.eps))}"
-    lines = "\n".join(_ROW.format(**row) for row in rows)
-    return _PAGE.format(flags=flags, rows=lines, processor=processors(rows), **given)
+    flags += "" if tuple(found["eps"]) == EPS else f" --eps {' '.join(map(str, found['eps']))}"
+    lines = "\n".join(_ROW.format(**row) for row in found["rows"])
+    return _PAGE.format(flags=flags, rows=lines, processor=processors(found["rows"]), **given)
 
 
 if __name__ == "__main__":

@@ -12,9 +12,11 @@ from tests.peers.report import PEERS, Report, add_shared, parser_for
 def main() -> None:
     options = _options()
     report = Report(options.out, "optimality", page, indent=None)
+    if options.page:
+        report.rewrite_page()
+        return
     results = {"runs": {}} | report.stored()
-    if not options.page:
-        _run(results, report, options)
+    _run(results, report, options)
     report.save(results)
     print(f"wrote {options.out / 'optimality.md'}")
 

@@ -87,11 +87,13 @@ def main() -> None:
     add_shared(parser, "--again", "--page", "--out")
     options = parser.parse_args()
     report = Report(options.out, "original_size", page)
+    if options.page:
+        report.rewrite_page()
+        return
     results = report.stored()
-    for key, rows in () if options.page else _measured(options, results):
+    for key, rows in _measured(options, results):
         results[key] = rows
         report.save(results)
-    report.write_page(results)
 
 
 def _measured(options: argparse.Namespace, results: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:

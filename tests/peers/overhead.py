@@ -43,11 +43,15 @@ def main() -> None:
     parser = parser_for("overhead", __doc__)
     parser.add_argument("--suite", default="ci", help="a suite of the package; default: ci")
     parser.add_argument("--images", type=int, metavar="N", help="images of each data set; default: from the suite")
-    add_shared(parser, "--out")
+    add_shared(parser, "--page", "--out")
     options = parser.parse_args()
+    report = Report(options.out, "overhead", _page)
+    if options.page:
+        report.rewrite_page()
+        return
     found = measure(options.suite, options.images, say)
     found["flags"] = f" --images {options.images}" if options.images else ""
-    Report(options.out, "overhead", _page).save(found)
+    report.save(found)
 
 
 def _page(found: dict[str, Any]) -> str:

@@ -89,14 +89,16 @@ def main() -> None:
     parser.add_argument("--rates", nargs="+", type=float, metavar="RATE", help="ART's learning rates")
     add_shared(parser, "--again", "--page", "--out")
     options = parser.parse_args()
-    torch.set_num_threads(1)
     report = Report(options.out, "patch", page)
+    if options.page:
+        report.rewrite_page()
+        return
+    torch.set_num_threads(1)
     results = report.stored()
-    for key, row in [] if options.page else _rows(options, results):
+    for key, row in _rows(options, results):
         results[key] = row
         say(f"{key}: {row}")
         report.save(results)
-    report.write_page(results)
 
 
 def _rows(options: argparse.Namespace, known: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -81,9 +81,12 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", metavar="WORD", help="rows whose names contain one of these words")
     parser.add_argument("--images", type=int, default=IMAGES, help=f"number of test images; default: {IMAGES}")
     parser.add_argument("--domains", type=int, default=2000, help="branch-and-bound domains per image")
-    add_shared(parser, "--again", "--out")
+    add_shared(parser, "--again", "--page", "--out")
     options = parser.parse_args()
     report = Report(options.out, "proofs", page)
+    if options.page:
+        report.rewrite_page()
+        return
     results = report.stored()
     for bar in (*BARS, *ZOO):
         if options.only and not any(word in bar.name for word in options.only):

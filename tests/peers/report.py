@@ -58,14 +58,23 @@ class Report:
         path = self.folder / f"{self.name}.json"
         return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
 
+    def rewrite_page(self) -> None:
+        """Write the page of the stored numbers.
+
+        Raises:
+            SystemExit: There are none.
+        """
+        if not (self.folder / f"{self.name}.json").exists():
+            raise SystemExit(f"{self.folder} has no {self.name}.json yet: measure first, without --page")
+        self._write_page(self.stored())
+
     def save(self, numbers: Any) -> None:
         """Write the numbers and the page."""
         text = json.dumps(numbers, indent=self.indent, allow_nan=False)
         self.folder.mkdir(parents=True, exist_ok=True)
         (self.folder / f"{self.name}.json").write_text(f"{text}\n", encoding="utf-8")
-        self.write_page(numbers)
+        self._write_page(numbers)
 
-    def write_page(self, numbers: Any) -> None:
-        """Write the page alone."""
+    def _write_page(self, numbers: Any) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         (self.folder / f"{self.page_name or self.name}.md").write_text(self.page(numbers), encoding="utf-8")

@@ -48,8 +48,12 @@ def main() -> None:
     parser.add_argument("--images", type=int, nargs="+", default=[5_000, 20_000, 50_000], metavar="N")
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2], metavar="N")
     parser.add_argument("--rows", type=int, default=1_000_000, metavar="N", help="rows of the run to report on")
-    add_shared(parser, "--out")
+    add_shared(parser, "--page", "--out")
     options = parser.parse_args()
+    report = Report(options.out, "scale", _page)
+    if options.page:
+        report.rewrite_page()
+        return
     given = [word for word in sys.argv[1:] if "out" not in word]
     found: dict[str, Any] = {"flags": "".join(f" {word}" for word in given), "processor": processor(), "runs": []}
     for images in options.images:
@@ -57,7 +61,7 @@ def main() -> None:
             found["runs"].append(_run(images, workers))
             say(found["runs"][-1])
     found["many"] = _many(options.rows)
-    Report(options.out, "scale", _page).save(found)
+    report.save(found)
 
 
 def _page(found: dict[str, Any]) -> str:

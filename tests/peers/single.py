@@ -17,7 +17,7 @@ from statistics import fmean, geometric_mean, median
 from typing import Any
 
 from tests.peers.machine import busy_seconds, processor
-from tests.peers.report import add_shared, parser_for
+from tests.peers.report import Report, add_shared, parser_for, say
 
 COUNT = 16
 ROUNDS = 3
@@ -56,27 +56,27 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, metavar="N", default=ROUNDS, help=f"command runs; default: {ROUNDS}")
     add_shared(parser, "--again", "--page", "--out")
     options = parser.parse_args()
-    path = options.out / "single.json"
-    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    if options.again:
-        found = {}
-    found = {"processor": processor(), "command": [], "photographs": {}, **found}
-    for _ in () if options.page else _measured(options, found):
-        path.write_text(json.dumps(found, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-    if found["command"] and found["photographs"]:
-        (options.out / "single.md").write_text(page(found), encoding="utf-8")
+    report = Report(options.out, "single", page)
+    if options.page:
+        report.rewrite_page()
+        return
+    found = {"processor": processor(), "command": [], "photographs": {}}
+    found |= {} if options.again else report.stored()
+    for _ in _measured(options, found):
+        if found["photographs"]:  # without any, there is nothing to show yet
+            report.save(found)
 
 
 def _measured(options: argparse.Namespace, found: dict[str, Any]) -> Iterator[None]:
     """Add the missing measurements, and yield after each so that it can be saved."""
     while len(found["command"]) < options.rounds:  # first, while this process is small and does nothing else
         found["command"].append({name: command(SETTINGS[name]) for name in SETTINGS})
-        print(f"command: {found['command'][-1]}", file=sys.stderr, flush=True)
+        say(f"command: {found['command'][-1]}")
         yield
     missing = [each for each in photographs(options.count) if each.name not in found["photographs"]]
     for photograph, row in attacks_on(missing):
         found["photographs"][photograph.name] = row
-        print(f"{photograph.name}: {row}", file=sys.stderr, flush=True)
+        say(f"{photograph.name}: {row}")
         yield
 
 

@@ -80,11 +80,14 @@ def main() -> None:
         "--images", type=int, metavar="N", help="only the first N images, for a quick look or a busy machine"
     )
     parser.add_argument("--authors", type=Path, metavar="FOLDER", help="folder with the authors' files")
-    add_shared(parser, "--again", "--out")
+    add_shared(parser, "--again", "--page", "--out")
     options = parser.parse_args()
+    report = Report(options.out, "sparse", _page)
+    if options.page:
+        report.rewrite_page()
+        return
     if options.authors:
         _find_authors(options.authors)
-    report = Report(options.out, "sparse", _page)
     rows = report.stored()
     for network in options.networks:
         for attack in options.attacks or (NAMES + ORIGINALS if options.authors else NAMES):

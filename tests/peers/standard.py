@@ -89,10 +89,13 @@ def main() -> None:
     parser.add_argument(
         "--parts", action="store_true", help="save the results of each attack of AutoAttack, and resume from them"
     )
-    add_shared(parser, "--out")
+    add_shared(parser, "--page", "--out")
     options = parser.parse_args()
-    options.out.mkdir(parents=True, exist_ok=True)
     report = Report(options.out, "standard", _page)
+    if options.page:
+        report.rewrite_page()
+        return
+    options.out.mkdir(parents=True, exist_ok=True)
     results = report.stored()
     for model, norm, eps, images in (*CASES, *LARGER):
         name = f"{model} {norm}"

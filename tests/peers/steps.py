@@ -40,9 +40,12 @@ def main() -> None:
     parser = parser_for("steps", __doc__)
     parser.add_argument("--networks", nargs="+", metavar="NETWORK", default=NETWORKS, help="MNIST networks of the zoo")
     parser.add_argument("--batches", nargs="+", type=int, metavar="N", choices=ROUNDS, default=list(ROUNDS))
-    add_shared(parser, "--out")
+    add_shared(parser, "--page", "--out")
     options = parser.parse_args()
     report = Report(options.out, "steps", _page)
+    if options.page:
+        report.rewrite_page()
+        return
     rows = report.stored().get("rows", {})
     for network in options.networks:
         for images in options.batches:

@@ -173,10 +173,13 @@ def main() -> None:
     parser.add_argument("--curve", action="store_true", help="also the smallest norms for each k")
     parser.add_argument("--limit", action="store_true", help="also the best over all sets of rising classes")
     parser.add_argument("--ordered", action="store_true", help="also five random orders of five classes")
-    add_shared(parser, "--again", "--out", out=REPORT)
+    add_shared(parser, "--again", "--page", "--out", out=REPORT)
     options = parser.parse_args()
-    torch.set_num_threads(1)
     report = Report(options.out, "results", partial(page, folder=options.out), page_name="README")
+    if options.page:
+        report.rewrite_page()
+        return
+    torch.set_num_threads(1)
     results = {} if options.again else report.stored()
     for name in options.only:
         net = NETS[name]
@@ -188,7 +191,6 @@ def main() -> None:
             results[key] = {"net": name, "attack": key.rsplit(" · ")[-1], **measure(model, x)}
             say(key)
             report.save(results)
-    report.write_page(results)
 
 
 _Job = tuple[str, Callable[..., dict[str, Any]]]

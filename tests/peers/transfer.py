@@ -92,12 +92,12 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1, help="threads of torch (default: 1)")
     add_shared(parser, "--out")
     options = parser.parse_args()
-    torch.set_num_threads(options.threads)
-    keep_memory(torch.device("cpu"))
     report = Report(options.out, "transfer", page)
     if options.page:
-        report.write_page(report.stored())
+        report.rewrite_page()
         return
+    torch.set_num_threads(options.threads)
+    keep_memory(torch.device("cpu"))
     nets = {name: load() for name, load in NETWORKS.items()}
     seen = {name: resized(net, net.sides(SIDE)) for name, net in nets.items()}
     chosen = _chosen(seen, report, options)

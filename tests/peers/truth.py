@@ -35,10 +35,13 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", metavar="WORD", help="rows whose names contain one of these words")
     parser.add_argument("--last", type=int, default=LAST, help=f"number of the image to stop before; default: {LAST}")
     parser.add_argument("--limit", type=float, metavar="MINUTES", help="processor minutes after which none is started")
-    add_shared(parser, "--again", "--out")
+    add_shared(parser, "--again", "--page", "--out")
     options = parser.parse_args()
-    proofs = json.loads((options.out / "proofs.json").read_text(encoding="utf-8"))
     report = Report(options.out, "truth", page)
+    if options.page:
+        report.rewrite_page()
+        return
+    proofs = json.loads((options.out / "proofs.json").read_text(encoding="utf-8"))
     results = report.stored()
 
     def in_time() -> bool:

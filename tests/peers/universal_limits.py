@@ -139,16 +139,18 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", metavar="NAME", choices=FITS, help="fits to repeat")
     add_shared(parser, "--again", "--page", "--out", out=REPORT)
     options = parser.parse_args()
-    torch.set_num_threads(1)
     report = Report(options.out, "limits", _page)
+    if options.page:
+        report.rewrite_page()
+        return
+    torch.set_num_threads(1)
     found = report.stored()
-    for name in () if options.page else options.only or FITS:
+    for name in options.only or FITS:
         if name in found and not (options.again or options.only):
             continue
         found[name] = list(_measured(FITS[name]))
         say(f"{name}: {found[name]}")
         report.save(found)
-    report.write_page(found)
 
 
 def _page(found: Mapping[str, Any]) -> str:

@@ -12,10 +12,9 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 from statistics import median
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from tests.peers.machine import busy_seconds, processor
 from tests.peers.report import Report, add_shared, parser_for, say
@@ -63,8 +62,12 @@ def main() -> None:
         "--cluster", type=int, nargs="*", default=[2], metavar="N", help="workers of the cluster; default: 2"
     )
     parser.add_argument("--repeats", type=int, default=1, metavar="N", help="runs in each way; default: 1")
-    add_shared(parser, "--out")
+    add_shared(parser, "--page", "--out")
     options = parser.parse_args()
+    report = Report(options.out, "workers", _page)
+    if options.page:
+        report.rewrite_page()
+        return
     ways = [f"--workers {count}" for count in (1, *options.workers)]
     ways += [f"--cluster local:{count}" for count in options.cluster]
     with tempfile.TemporaryDirectory() as scratch:
@@ -74,7 +77,10 @@ def main() -> None:
                 takes.append(_run(options.suite, options.images, given, Path(scratch) / f"{lap}-{number}"))
                 say(takes[-1])
         rows = _same_rows(Path(scratch).iterdir())
+    changed = {name: value for name, value in vars(options).items() if value != parser.get_default(name)}
+    changed |= {name: " ".join(map(str, changed[name])) for name in ("workers", "cluster") if name in changed}
     found = {
+        "flags": "".join(f" --{name} {value}" for name, value in changed.items() if name != "out"),
         "suite": options.suite,
         "images": options.images,
         "repeats": options.repeats,
@@ -83,11 +89,7 @@ def main() -> None:
         "processor": processor(),
         "takes": [take._asdict() for take in takes],
     }
-    changed = {name: value for name, value in vars(options).items() if value != parser.get_default(name)}
-    changed |= {name: " ".join(map(str, changed[name])) for name in ("workers", "cluster") if name in changed}
-    flags = "".join(f" --{name} {value}" for name, value in changed.items() if name != "out")
-    page = partial(_PAGE.format, flags=flags, lines="\n".join(_lines(takes, ways)))
-    Report(options.out, "workers", lambda found: page(**found)).save(found)
+    report.save(found)
 
 
 def _run(suite: str, images: int, given: str, out: Path) -> Take:
@@ -127,11 +129,16 @@ def _same_rows(folders: Iterator[Path]) -> int:
     return len(frames[0])
 
 
-def _lines(takes: list[Take], ways: list[str]) -> Iterator[str]:
-    """A line of the table for each way."""
-    middle = {given: _median([take for take in takes if take.given == given]) for given in ways}
-    for take in middle.values():
-        one = middle[ways[0]]
+def _page(found: dict[str, Any]) -> str:
+    return _PAGE.format(lines="\n".join(_lines([Take(**row) for row in found["takes"]])), **found)
+
+
+def _lines(takes: list[Take]) -> Iterator[str]:
+    """A line of the table for each way, beginning with the single worker."""
+    ways = dict.fromkeys(take.given for take in takes)
+    middle = [_median([take for take in takes if take.given == given]) for given in ways]
+    one = middle[0]
+    for take in middle:
         yield _LINE.format(**take._asdict(), speedup=one.wall / take.wall, speedup_begun=one.begun / take.begun)
 
 

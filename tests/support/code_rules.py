@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from fnmatch import fnmatch
 from itertools import pairwise
 from pathlib import Path
+from pkgutil import resolve_name
 from types import FunctionType
 from typing import NamedTuple
 
@@ -194,6 +195,29 @@ def unidiomatic(source: str) -> list[str]:
             line = source.count("\n", 0, match.start()) + 1
             findings.append(f"line {line}: {match[0]!r} is no plain English here: {advice}")
     return findings
+
+
+REFERENCE = re.compile(r":(?:func|class|meth|mod|data|attr):`~?((?:attacks|advbench)[\w.]*)`")
+
+
+def dangling(source: str) -> list[str]:
+    """References in docstrings to modules and names that do not exist."""
+    return [
+        f"line {source.count(chr(10), 0, match.start()) + 1}: there is no {match[1]}: it was renamed or removed"
+        for match in REFERENCE.finditer(source)
+        if not _exists(match[1])
+    ]
+
+
+def _exists(reference: str) -> bool:
+    """Whether a dotted name is a module, or can be reached from one; fields may have no default to be reached."""
+    parent, _, name = reference.rpartition(".")
+    try:
+        if name not in getattr(resolve_name(parent or name), "__annotations__", {}):
+            resolve_name(reference)
+    except (ImportError, AttributeError):
+        return False
+    return True
 
 
 def has_running_example(thing: type | Callable[..., object]) -> bool:

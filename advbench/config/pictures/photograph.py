@@ -33,12 +33,11 @@ class SavedAs:
         return self.format.lower() if self.quality is None else f"{self.format.lower()}:{self.quality}"
 
 
-def parse_saved_as(text: str, *, option: str = "--save-as") -> SavedAs:
+def parse_saved_as(text: str) -> SavedAs:
     """Parse a format.
 
     Args:
         text: One of :data:`FORMS`.
-        option: Name of the option in messages.
 
     Raises:
         UserError: The format is unknown, or the quality out of range.
@@ -56,12 +55,12 @@ def parse_saved_as(text: str, *, option: str = "--save-as") -> SavedAs:
         return SavedAs("PNG")
     if name not in _JPEG:
         shown = display_name(text)
-        raise UserError(f"{option} '{shown}' is not a format for saving pictures", hint=f"there are: {FORMS}")
+        raise UserError(f"--save-as '{shown}' is not a format for saving pictures", hint=f"there are: {FORMS}")
     if not colon:
         return SavedAs("JPEG", QUALITY)
     if not quality.isdecimal() or len(quality) > 3 or not 1 <= int(quality) <= 100:
         shown = display_name(text)
-        raise UserError(f"{option} {shown} has no quality from 1 to 100", hint=f"such as {option} jpeg:{QUALITY}")
+        raise UserError(f"--save-as {shown} has no quality from 1 to 100", hint=f"such as --save-as jpeg:{QUALITY}")
     return SavedAs("JPEG", int(quality))
 
 

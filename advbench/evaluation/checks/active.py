@@ -19,7 +19,7 @@ from attacks.norms import Norm
 from attacks.protocols import Attack, AttackError, Model
 from attacks.queries.derivatives import NoGradientError
 from attacks.queries.gradients import forward
-from attacks.standins.passing import Pass
+from attacks.standins.traced_pass import Pass
 
 COUNT = 8
 """Number of images for which a perturbation is planted."""

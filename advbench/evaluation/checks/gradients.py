@@ -18,7 +18,7 @@ from attacks.queries.answers import ask
 from attacks.queries.derivatives import NoGradientError, differentiate
 from attacks.searches.draws import uniform
 from attacks.standins.inside import Inside, inside
-from attacks.standins.looking import PROBED, TRIALS
+from attacks.standins.probing import PROBED, TRIALS
 
 STEP = 0.25 / 255
 """Length of the step along the gradient's signs, in both directions, after which margins are compared."""

@@ -1,7 +1,7 @@
 """What the card of a perturbation or patch says: its model and goal, and which fit it is the result of."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,8 @@ from advbench.errors import UserError, reason
 from advbench.evaluation.recording import short_digest
 from advbench.models.classifier import Classifier
 from advbench.models.trial import input_of
+from advbench.pictures.universal.options import Fit
+from advbench.pictures.universal.streams import Loaded
 from advbench.planning.identity.run import differences, model_digest
 
 
@@ -72,22 +74,22 @@ def check_channels(file: Path, channels: int, model: Classifier, *, hint: str) -
         raise UserError(f"{file} has {channels} colour channels, and {model.name} takes {taken}", hint=hint)
 
 
-def what_decides(config: Any, names: Sequence[str], model: Classifier, paths: Sequence[Path]) -> dict[str, Any]:
+def what_decides(fit: Fit, parameters: Mapping[str, Any], loaded: Loaded) -> dict[str, Any]:
     """Everything that decides a fit, as plain JSON values for its card.
 
     Args:
-        config: Options of the fit, with a goal, the description of a model and the fraction held out.
-        names: Fields of the options that are copied unchanged.
-        model: Classifier that it is made for.
-        paths: All pictures of the fit.
+        fit: Options of the fit.
+        parameters: What else the result depends on, such as the size of the perturbation.
+        loaded: The model and the pictures.
     """
-    given = {name: getattr(config, name) for name in names}
-    given |= {"about": said} if (said := config.about.said()) else {}
+    paths = loaded.chosen.pictures
+    given = {"model": fit.model, **parameters, "steps": fit.steps, "batch_size": fit.batch_size, "seed": fit.seed}
+    given |= {"about": said} if (said := fit.about.said()) else {}
     return given | {
-        "goal": str(config.goal),
-        "fraction_held_out": config.held_out,  # `held_out` is what was measured there
-        "weights": model_digest(model),
-        "data": files_digest(paths) if config.data is None else short_digest(str(config.data), *map(str, paths)),
+        "goal": str(fit.goal),
+        "fraction_held_out": fit.held_out,  # `held_out` is what was measured there
+        "weights": model_digest(loaded.model),
+        "data": files_digest(paths) if fit.data is None else short_digest(str(fit.data), *map(str, paths)),
         "pictures": len(paths),
         "advbench": __version__,
     }

@@ -7,18 +7,14 @@ from typing import Any
 import torch
 
 from advbench.config.masks import PLACES
-from advbench.datasets.images.loader import PictureStream
 from advbench.errors import UserError
 from advbench.evaluation.goals import goal_maker
 from advbench.evaluation.memory import keep_memory
-from advbench.models import load_model
-from advbench.models.classifier import Classifier
 from advbench.pictures.attack import Progress
-from advbench.pictures.choice import choose, refuse_own, suit
 from advbench.pictures.universal.made_for import refuse_another, what_decides
-from advbench.pictures.universal.patch_config import PatchFit
+from advbench.pictures.universal.options import Fit
 from advbench.pictures.universal.patch_measure import PANEL, PatchMeasured, check_room, draw_panel, measured_on
-from advbench.pictures.universal.streams import enough, split
+from advbench.pictures.universal.streams import Loaded, load
 from advbench.records.storage.atomic import folder_for_results, write_atomic
 from attacks import Placing, Sticker, UniversalPatch
 from attacks.standins.fast import fast
@@ -27,7 +23,7 @@ FILE, CARD = "patch.png", "card.json"
 """File names of a patch: its picture, which is all that is needed, and its card as a readable file."""
 
 
-def fit_patch(config: PatchFit, progress: Progress = lambda *_: None) -> PatchMeasured:
+def fit_patch(fit: Fit, placing: Placing, progress: Progress = lambda *_: None) -> PatchMeasured:
     """Make a patch, and measure it on the held-out pictures; for a single picture, at other places on it.
 
     The folder receives `patch.png`, which can be printed and contains its card, `card.json` and `panel.png`.
@@ -36,50 +32,40 @@ def fit_patch(config: PatchFit, progress: Progress = lambda *_: None) -> PatchMe
         UserError: No pictures; a goal that does not suit the model; a patch larger than the model's input; a
             folder of another fit.
     """
-    refuse_own(config.out, config.paths, config.data)
-    found, dataset = choose(config.paths, config.data, config.seed)
-    paths = enough(found.pictures, found.problems, least=1)
-    progress(f"loading {config.model}", 0, config.steps)
-    model = load_model(config.model, weights=config.weights, about=config.about, device=config.device)
-    placing = Placing(share=config.share, shape=config.shape, max_rotation=config.rotation, min_scale=config.min_scale)
-    check_room(placing, model)
-    if dataset is not None and config.data is not None:
-        found, model = suit(found, dataset, config.data, model, config.model)
-    fitted, kept = split(model, found, config)
-    about = what_decides(config, _DECIDING, model, paths) | {"torch": torch.__version__}
-    with folder_for_results(config.out) as folder:
+    loaded = load(fit, progress, lambda model: check_room(placing, model), least=1)
+    about = what_decides(fit, _parameters(placing), loaded) | {"torch": torch.__version__}
+    with folder_for_results(fit.out) as folder:
         refuse_another(folder / FILE, about, Sticker.load)
-        sticker = _fit(config, model, fitted, placing, progress)
-        places = PLACES if len(paths) == 1 else 1
-        measured = measured_on(model, sticker, kept, config.goal, places=places, seed=config.seed)
-        card = about | {"fitted_to": len(fitted), "held_out": _result(measured)}
+        sticker = _fitted(fit, placing, loaded, progress)
+        places = PLACES if len(loaded.chosen.pictures) == 1 else 1
+        measured = measured_on(loaded.model, sticker, loaded.kept, fit.goal, places=places, seed=fit.seed)
+        card = about | {"fitted_to": len(loaded.fitted), "held_out": _result(measured)}
         measured = measured._replace(sticker=replace(sticker, card=card))
         write_atomic(folder / FILE, measured.sticker.as_bytes())
         write_atomic(folder / CARD, (json.dumps(card, indent=1) + "\n").encode())
-        write_atomic(folder / PANEL, draw_panel(model, next(iter(kept))[0], measured, seed=config.seed))
-    problems = {**fitted.problems, **kept.problems}
-    return measured._replace(folder=folder, problems=(*found.problems, *problems.values()))
+        shown = next(iter(loaded.kept))[0]
+        write_atomic(folder / PANEL, draw_panel(loaded.model, shown, measured, seed=fit.seed))
+    return measured._replace(folder=folder, problems=loaded.problems())
 
 
-def _fit(config: PatchFit, model: Classifier, fitted: PictureStream, placing: Placing, progress: Progress) -> Sticker:
-    keep_memory(next(model.buffers()).device)
-    first = next(iter(fitted), None)
-    if first is None:
-        raise UserError("\n".join(str(problem) for problem in fitted.problems.values()))
-    attack = UniversalPatch(
-        placing=placing, goal=goal_maker(config.goal, model), steps=config.steps, views=config.batch_size
-    )
+def _fitted(fit: Fit, placing: Placing, loaded: Loaded, progress: Progress) -> Sticker:
+    keep_memory(next(loaded.model.buffers()).device)
+    some, goal = loaded.some(), goal_maker(fit.goal, loaded.model)
+    attack = UniversalPatch(placing=placing, goal=goal, steps=fit.steps, views=fit.batch_size)
 
     def on_step(step: int, loss: float) -> None:
-        progress(f"step {step}, loss {loss:.2f}", step, config.steps)
+        progress(f"step {step}, loss {loss:.2f}", step, fit.steps)
 
     try:
-        return attack.fit(fast(model, first[0][:4]), fitted, on_step=on_step, seed=config.seed)
+        return attack.fit(fast(loaded.model, some), loaded.fitted, on_step=on_step, seed=fit.seed)
     except ValueError as error:
         raise UserError(f"no patch can be made from these pictures: {error}") from None
 
 
-_DECIDING = ("model", "share", "shape", "rotation", "min_scale", "steps", "batch_size", "seed")
+def _parameters(placing: Placing) -> dict[str, Any]:
+    """The patch's parameters, as its card has them."""
+    rotation, min_scale = placing.max_rotation, placing.min_scale
+    return {"share": placing.share, "shape": placing.shape, "rotation": rotation, "min_scale": min_scale}
 
 
 def _result(measured: PatchMeasured) -> dict[str, Any]:

@@ -22,8 +22,8 @@ from advbench.pictures.choice import choose, refuse_own, suit
 from advbench.pictures.files import as_picture
 from advbench.pictures.outcome import PictureResult
 from advbench.pictures.universal.made_for import ANY, check_channels, goal_of, model_about, model_name
+from advbench.pictures.universal.options import PatchUse
 from advbench.pictures.universal.panel import draw_universal, examples_of
-from advbench.pictures.universal.patch_config import PatchUse
 from advbench.pictures.universal.streams import classes_after, enough, known_labels, stream_of
 from advbench.planning.identity.run import model_digest
 from advbench.records.storage.atomic import folder_for_results, write_atomic

@@ -9,7 +9,7 @@ from attacks.protocols import Model
 from attacks.queries.answers import find_logits
 from attacks.searches.draws import uniform
 from attacks.searches.patterns import pattern
-from attacks.standins.passing import Pass
+from attacks.standins.traced_pass import Pass
 
 REACH = 4 / 255
 """Size of the perturbations, up or down, that test a step's response."""

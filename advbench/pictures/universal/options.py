@@ -1,6 +1,6 @@
-"""Options for patches."""
+"""Options of universal perturbations and patches."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from advbench.catalog import DEFAULT_MODEL
@@ -12,40 +12,32 @@ _UNTARGETED = GoalSpec("untargeted")
 
 
 @dataclass(frozen=True, kw_only=True)
-class PatchFit:
-    """Options of `advbench patch fit`."""
+class Fit:
+    """Options that `advbench universal fit` and `advbench patch fit` share."""
 
     paths: tuple[str | Path, ...]
     """Pictures and folders of pictures."""
     data: ChosenImages | None = None
-    """Images of a data set, in place of such paths."""
+    """Images of a data set, instead of such paths."""
     model: str = DEFAULT_MODEL
     """A name of `advbench models`."""
     weights: Path | None = None
     """A file with the model's weights, replacing the published ones."""
     about: Description = NOTHING
-    """What is said of a model of the user's own that its file or function does not."""
+    """Description of the user's own model, beyond what its file or function says."""
     goal: GoalSpec = _UNTARGETED
     """Goal, which defines what counts as fooled."""
-    share: float = 0.05
-    """Share of the image that the patch covers at its largest."""
-    shape: str = "square"
-    """Shape of the patch, square or circle."""
-    rotation: float = 20.0
-    """Largest rotation in either direction, degrees."""
-    min_scale: float = 0.7
-    """Smallest side length as a fraction of the largest."""
-    steps: int = 200
-    """Number of gradient steps."""
+    steps: int
+    """Number of gradient steps; for DeepFool, largest number of passes through the pictures."""
     held_out: float = 0.2
-    """Fraction of the pictures held out, to measure the fooling rate of the patch."""
-    batch_size: int = 8
-    """Number of placed patches per step."""
+    """Fraction of the pictures held out, to measure the fooling rate on them."""
+    batch_size: int
+    """Number of pictures, or of placed patches, per step."""
     seed: int = 0
     """Seed of all random draws."""
     device: str = "cpu"
     """Device to compute on."""
-    out: Path = Path("reports/patch")
+    out: Path
     """Folder for the results."""
 
 
@@ -58,13 +50,13 @@ class PatchUse:
     paths: tuple[str | Path, ...]
     """Pictures and folders of pictures."""
     data: ChosenImages | None = None
-    """Images of a data set, in place of such paths."""
+    """Images of a data set, instead of such paths."""
     model: str | None = None
     """A name of `advbench models`; None: the model it was made for."""
     weights: Path | None = None
     """A file with the model's weights."""
     about: Description = NOTHING
-    """What is said of a model of the user's own that its file or function does not."""
+    """Description of the user's own model, beyond what its file or function says."""
     goal: GoalSpec | None = None
     """Goal, which defines what counts as fooled; None: the goal of the fit."""
     places: int | None = None
@@ -75,5 +67,5 @@ class PatchUse:
     """Number of pictures per pass."""
     device: str = "cpu"
     """Device to compute on."""
-    out: Path | None = field(default=None)
+    out: Path | None = None
     """Folder for the results."""
