@@ -56,7 +56,8 @@ def load(fit: Fit, progress: Progress, check: Callable[[Classifier], None], *, l
         least: Smallest number of pictures.
 
     Raises:
-        UserError: Too few pictures; a folder for results among them; a model or a data set that cannot be loaded or do not match.
+        UserError: Too few pictures; a folder for results among them; a model or a data set that cannot be loaded or do
+            not match.
     """
     refuse_own(fit.out, fit.paths, fit.data)
     chosen, dataset = choose(fit.paths, fit.data, fit.seed)
