@@ -3,7 +3,7 @@
 import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import NamedTuple
@@ -63,8 +63,9 @@ def prepared(
             or another process is using it.
     """
     files = RunFolder(folder)
-    if not files.manifest.exists():
-        refuse_in_data(folder, (data.path for data in suite.datasets if data.label not in (datasets or {})))
+    with suppress(PermissionError):  # a folder that may not be entered is refused below
+        if not files.manifest.exists():
+            refuse_in_data(folder, (data.path for data in suite.datasets if data.label not in (datasets or {})))
     with files.held(), one_thread(), terminable(), torch.inference_mode(False), torch.enable_grad():
         progress("planning", 0, 0)
         resources = Resources(suite, models, datasets)
