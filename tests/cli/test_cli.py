@@ -195,14 +195,15 @@ def test_runs_as_a_module_from_anywhere(tmp_path):
 @pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="Ctrl-C is another matter on Windows")
 def test_ctrl_c_in_the_middle_of_an_attack(tmp_path):
+    (tmp_path / "pictures").mkdir()
     for seed in range(3):
-        fakes.picture(tmp_path / f"{seed}.png", seed)
+        fakes.picture(tmp_path / "pictures" / f"{seed}.png", seed)
     code = (
         "import advbench.cli.progress as p, fakes, signal, sys\np._QUIET_SECONDS = 0\n"
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a job in the background is born deaf to it
         "from advbench.cli.main import main\nwith fakes.registered(): main(sys.argv[1:])"
     )
-    arguments = ["attack", ".", "--model", "tiny", "--norm", "l0", "--batch-size", "1", "--out", "out"]
+    arguments = ["attack", "pictures", "--model", "tiny", "--norm", "l0", "--batch-size", "1", "--out", "out"]
     with subprocess.Popen(
         [sys.executable, "-c", code, *arguments], cwd=tmp_path, env=environment(), stderr=subprocess.PIPE, text=True
     ) as process:

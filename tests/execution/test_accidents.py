@@ -284,7 +284,7 @@ class TestWorkers:
 
     def test_a_unit_that_kills_its_worker_once_is_done_again(self, tmp_path, monkeypatch):
         monkeypatch.setenv("ADVBENCH_TEST_MARK", str(tmp_path / "mark"))
-        suite = SUITE | {"attacks": ["suicide", {"name": "pgd", "params": {"steps": 2}}]}
+        suite = ONLY_LINF | {"attacks": ["suicide", {"name": "pgd", "params": {"steps": 2}}]}
         done = run(suite, out=tmp_path / "run", workers=2)
         assert (done.frame["status"] == "ok").all()
         assert max(event.get("attempts", 0) for event in events(tmp_path / "run")) == 2
@@ -297,7 +297,7 @@ class TestWorkers:
         assert done.manifest["status"] == "incomplete"
 
     def test_one_that_hangs_is_ended(self, tmp_path):
-        suite = SUITE | {"attacks": ["hang", {"name": "pgd", "params": {"steps": 2}}], "noise": False}
+        suite = ONLY_LINF | {"attacks": ["hang", {"name": "pgd", "params": {"steps": 2}}], "noise": False}
         done = run(suite | {"time_limit": 15, "images": 4}, out=tmp_path, workers=2)
         hung = done.frame["attack"] == "hang"
         assert (done.frame.loc[hung, "status"] == UNKNOWN).all()
